@@ -1,0 +1,220 @@
+/*
+ * stream: one connection. A descriptor, a decoder, an outgoing queue.
+ *
+ * Three modes, by the timeout_ms of each call, as every socket has them:
+ *     -1  wait for ever         plain calls on a blocking descriptor
+ *     >0  wait until a deadline poll, and only after EAGAIN
+ *      0  do not wait           for event loops; see "under an event loop" below
+ *
+ * Sending gathers. lintel_stream_send() puts small frames one behind the other into a buffer and
+ * keeps large payloads by reference; one sendmsg writes them when the caller flushes, when 256 KiB
+ * are gathered, or when the stream is about to wait for input. Nothing that send took is lost
+ * silently: it is written, or lintel_stream_unsent() says how much was not.
+ *
+ * A call that waits to write also receives what comes meanwhile, within the memory budget, so that
+ * two peers who both send do not lock each other; the frames come out of recv later.
+ *
+ * No SIGPIPE, no EINTR, no change of a descriptor's mode. One stream, one thread at a time.
+ */
+#ifndef LINTEL_STREAM_H
+#define LINTEL_STREAM_H
+
+#include "lintel/decoder.h"
+#include "lintel/endpoint.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define LINTEL_GATHER_SIZE (256 * 1024) /* bytes gathered before a write; our choice */
+
+struct lintel_stream;
+
+/* Called exactly once for each payload that went by reference, on every path: when it was written,
+ * when it could not be, when send failed, when the stream is closed. */
+typedef void lintel_release(void *user, const void *payload, size_t size);
+
+/* Called for each frame: direction '<' as recv gives it out, '>' as send takes it. */
+typedef void lintel_trace(void *user, char direction, const struct lintel_frame *frame);
+
+struct lintel_stream_options {
+    size_t size;                              /* set by LINTEL_STREAM_OPTIONS_INIT */
+    const struct lintel_layout *layout;       /* kept; NULL: lintel's own */
+    const struct lintel_allocator *allocator; /* kept; NULL: malloc and free */
+    uint64_t max_frame;   /* payload bytes, in and out; 0: as lintel_decoder_options */
+    uint64_t max_memory;  /* bytes held for input that was not taken; 0: max_frame and 1 MiB */
+    int frame_timeout_ms; /* a begun frame must be whole so long after its first byte; drips do not
+                             put it off, and it stands still while we do not read; 0: no limit */
+    /* A buffer that several streams of one thread share, kept: what an idle stream then costs is
+     * itself. Views in it live until the next recv on any of these streams. NULL: own ones. */
+    void *receive_buffer;
+    size_t receive_buffer_size;
+    lintel_trace *trace; /* NULL: none */
+    void *trace_user;
+};
+#define LINTEL_STREAM_OPTIONS_INIT                                      \
+    {                                                                   \
+        sizeof(struct lintel_stream_options), 0, 0, 0, 0, 0, 0, 0, 0, 0 \
+    }
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+/*
+ * Make a stream of descriptors that are open already: one socket twice, or a pair of pipes.
+ *
+ * Takes    in and out: closed by lintel_stream_close(), and here on failure
+ * Gives    *stream, to be closed with lintel_stream_close()
+ * Returns  LINTEL_OK; LINTEL_E_RANGE, LINTEL_E_NOMEM, LINTEL_E_USAGE as lintel_decoder_new()
+ */
+LINTEL_API LINTEL_MUST_USE int lintel_stream_new(struct lintel_stream **stream, int in, int out,
+                                                 const struct lintel_stream_options *options,
+                                                 struct lintel_error *error);
+
+/*
+ * Connect to an endpoint's text and make a stream of it.
+ *
+ * Returns  as lintel_endpoint_parse(), lintel_endpoint_connect() and lintel_stream_new()
+ */
+LINTEL_API LINTEL_MUST_USE int lintel_stream_open(struct lintel_stream **stream,
+                                                  const char *endpoint, int timeout_ms,
+                                                  const struct lintel_stream_options *options,
+                                                  struct lintel_error *error);
+
+/* Close the descriptors and free everything. What was not flushed is not sent: flush, or ask
+ * lintel_stream_unsent(), first. NULL is left alone. */
+LINTEL_API
+void lintel_stream_close(struct lintel_stream *stream);
+
+/* ---- sending --------------------------------------------------------------------------------- */
+
+/*
+ * Send a frame: gathered, and written when 256 KiB are.
+ *
+ * Returns  LINTEL_OK, the frame was taken
+ *          LINTEL_E_TIMEOUT    the frame was not taken: the queue is full and could not be written
+ *                              in time; with timeout_ms 0 the queue takes any frame instead, and
+ *                              lintel_stream_queued() says how long it is
+ *          LINTEL_E_TOO_LARGE  more than max_frame, or than the layout can carry; not taken
+ *          LINTEL_E_RANGE, LINTEL_E_MALFORMED  as lintel_frame_put_header(); not taken
+ *          LINTEL_E_CLOSED     lintel_stream_shutdown() was called, or the peer is gone
+ *          LINTEL_E_RESET, LINTEL_E_SYSTEM     the connection failed; sticky for sending
+ *          LINTEL_E_NOMEM, LINTEL_E_USAGE      not taken
+ * Copies   payload
+ */
+LINTEL_API LINTEL_MUST_USE int lintel_stream_send(struct lintel_stream *stream,
+                                                  const struct lintel_header *header,
+                                                  const void *payload, size_t size, int timeout_ms);
+
+/*
+ * The same without a copy, for large payloads.
+ *
+ * Keeps    payload until release is called, which happens exactly once, whatever this returns
+ */
+LINTEL_API LINTEL_MUST_USE int lintel_stream_send_ref(struct lintel_stream *stream,
+                                                      const struct lintel_header *header,
+                                                      const void *payload, size_t size,
+                                                      lintel_release *release, void *user,
+                                                      int timeout_ms);
+
+/*
+ * Write what is gathered.
+ *
+ * Returns  1  everything is written
+ *          0  not everything yet (timeout_ms 0 only)
+ *          LINTEL_E_TIMEOUT  the rest stays queued
+ *          LINTEL_E_CLOSED (EPIPE), LINTEL_E_RESET, LINTEL_E_SYSTEM  sticky for sending
+ */
+LINTEL_API LINTEL_MUST_USE int lintel_stream_flush(struct lintel_stream *stream, int timeout_ms);
+
+/*
+ * Flush, then shut down writing: the peer reads to the end, and this side may go on receiving.
+ *
+ * Returns  as lintel_stream_flush(); 1 also when it was shut down before
+ */
+LINTEL_API LINTEL_MUST_USE int lintel_stream_shutdown(struct lintel_stream *stream, int timeout_ms);
+
+/* Bytes queued and not yet written. */
+LINTEL_API
+size_t lintel_stream_queued(const struct lintel_stream *stream);
+
+/* What send took and was not written whole: frames, and bytes of the wire. Either may be NULL. */
+LINTEL_API
+void lintel_stream_unsent(const struct lintel_stream *stream, uint64_t *frames, uint64_t *bytes);
+
+/* ---- receiving ------------------------------------------------------------------------------- */
+
+/*
+ * Take the next frame. Flushes before it waits.
+ *
+ * Returns  1  *frame is one
+ *          0  none yet (timeout_ms 0 only)
+ *          LINTEL_E_TIMEOUT    none in time; or a begun frame was not whole in frame_timeout_ms,
+ *                              which is sticky (lintel_stream_error() tells them apart)
+ *          LINTEL_E_END        the peer has ended cleanly; this side may still send
+ *          LINTEL_E_TRUNCATED  it ended inside a frame
+ *          LINTEL_E_RESET      it reset the connection
+ *          LINTEL_E_SYSTEM     another failure; the errno is in lintel_stream_error()
+ *          LINTEL_E_...        what lintel_decoder_next() says; all but TIMEOUT are sticky
+ * Lends    what *frame points to until the next recv on this stream
+ */
+LINTEL_API LINTEL_MUST_USE int lintel_stream_recv(struct lintel_stream *stream,
+                                                  struct lintel_frame *frame, int timeout_ms);
+
+/* Take up to capacity frames that are there at once. Returns their number, or as above. */
+LINTEL_API LINTEL_MUST_USE int lintel_stream_recv_batch(struct lintel_stream *stream,
+                                                        struct lintel_frame *frames, int capacity,
+                                                        int timeout_ms);
+
+/* ---- under an event loop --------------------------------------------------------------------- */
+
+enum lintel_wants { LINTEL_WANT_READ = 1, LINTEL_WANT_WRITE = 2 };
+
+/* What to wait for: LINTEL_WANT_READ until the input has ended or failed; LINTEL_WANT_WRITE while
+ * something is queued. Then call recv until 0, and flush, with timeout_ms 0. */
+LINTEL_API
+int lintel_stream_wants(const struct lintel_stream *stream);
+
+/* Milliseconds until recv is to be called even if nothing became ready; -1 for never. */
+LINTEL_API
+int lintel_stream_wait_ms(const struct lintel_stream *stream);
+
+/* The descriptor to read from, and the one to write to. Lends. */
+LINTEL_API
+int lintel_stream_in_fd(const struct lintel_stream *stream);
+/* See above. */
+LINTEL_API
+int lintel_stream_out_fd(const struct lintel_stream *stream);
+
+/* ---- asking ---------------------------------------------------------------------------------- */
+
+struct lintel_counters {
+    uint64_t frames_in, bytes_in;   /* frames given out; bytes received */
+    uint64_t frames_out, bytes_out; /* frames written whole; bytes written */
+    uint64_t payloads_copied;       /* bytes of payload that send copied */
+};
+
+/* Counts since the stream was made. */
+LINTEL_API
+void lintel_stream_counters(const struct lintel_stream *stream, struct lintel_counters *out);
+
+/* The last error: status, errno, offset, text. Receiving and sending fail apart; this is the one
+ * that the last failing call returned. */
+LINTEL_API
+void lintel_stream_error(const struct lintel_stream *stream, struct lintel_error *out);
+
+/* The layout of this stream; never NULL for a stream. */
+LINTEL_API
+const struct lintel_layout *lintel_stream_layout(const struct lintel_stream *stream);
+
+/* Bytes of storage that the stream holds for input and output, itself apart. */
+LINTEL_API
+size_t lintel_stream_memory(const struct lintel_stream *stream);
+
+/* Give back storage that is not needed now; for streams that fall idle. Ends the life of views. */
+LINTEL_API
+void lintel_stream_trim(struct lintel_stream *stream);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

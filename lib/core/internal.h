@@ -1,0 +1,12 @@
+/*
+ * What the rooms of the core share and nobody else sees. Cross-file names begin with lintelp_.
+ */
+#ifndef LINTELP_CORE_INTERNAL_H
+#define LINTELP_CORE_INTERNAL_H
+
+#include "lintel/status.h"
+
+/* The allocator, or malloc and free where it is NULL. size 0 frees. */
+void *lintelp_resize(const struct lintel_allocator *allocator, void *ptr, size_t size);
+
+#endif
