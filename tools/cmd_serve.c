@@ -1,1 +1,8 @@
-/* cmd_serve */
+#include "tool.h"
+
+int cmd_serve(int argc, char **argv)
+{
+    (void)argc;
+    (void)argv;
+    return tool_fail("not in this build");
+}

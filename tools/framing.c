@@ -1,0 +1,147 @@
+#include "config.h"
+
+#include <string.h>
+
+#include "tool.h"
+
+static int is_bytes(char code)
+{
+    return code == 's' || code == 'c';
+}
+
+/* Zero of the kind that a view takes. */
+static struct lintel_value zero_of(const struct lintel_view *view)
+{
+    static const uint8_t zeros[LINTEL_HEADER_MAX];
+    if (is_bytes(view->code))
+        return lintel_bytes(zeros, view->size);
+    return view->code == 'f' || view->code == 'd' ? lintel_float(0) : lintel_uint(0);
+}
+
+/* ---- --layout, --max-frame ------------------------------------------------------------------- */
+
+static int open_layout(struct tool_framing *framing)
+{
+    struct lintel_error error;
+    const char *text = framing->layout_text ? framing->layout_text : "lintel";
+    int rc = lintel_layout_new(&framing->layout, text, NULL, &error);
+    if (rc == LINTEL_E_SYNTAX)
+        return tool_misuse("--layout: %s", error.text);
+    if (rc != LINTEL_OK)
+        return tool_fail("--layout: %s", lintel_strerror(rc));
+
+    uint64_t most = lintel_layout_length_max(framing->layout);
+    if (framing->max_frame > most)
+        return tool_misuse("--max-frame: %llu is more than the %llu bytes that the length of this "
+                           "layout can carry",
+                           (unsigned long long)framing->max_frame, (unsigned long long)most);
+    framing->limit = most < LINTEL_FRAME_LIMIT ? most : LINTEL_FRAME_LIMIT;
+    if (framing->max_frame)
+        framing->limit = framing->max_frame;
+    return TOOL_OK;
+}
+
+static void prepare_values(struct tool_framing *framing)
+{
+    framing->count = lintel_layout_view_count(framing->layout);
+    for (size_t i = 0; i < framing->count; i++)
+        framing->values[i] = zero_of(lintel_layout_view(framing->layout, i));
+    framing->type_view = lintel_layout_find(framing->layout, "type");
+    framing->id_view = lintel_layout_find(framing->layout, "id");
+    if (framing->id_view >= 0) {
+        char code = lintel_layout_view(framing->layout, (size_t)framing->id_view)->code;
+        if (is_bytes(code) || code == 'f' || code == 'd')
+            framing->id_view = -1;
+    }
+}
+
+/* ---- --set, --type --------------------------------------------------------------------------- */
+
+/* Whether the library takes the values as they are, whatever the length. */
+static int check_values(const struct tool_framing *framing, struct lintel_error *error)
+{
+    uint8_t bytes[LINTEL_HEADER_MAX];
+    size_t size;
+    int rc = lintel_layout_put_header(framing->layout, bytes, sizeof bytes, &size, framing->values,
+                                      framing->count, 0, error);
+    if (rc == LINTEL_OK)
+        rc = lintel_layout_put_trailer(framing->layout, bytes, sizeof bytes, &size, framing->values,
+                                       framing->count, error);
+    return rc == LINTEL_E_RANGE ? rc : LINTEL_OK;
+}
+
+static int set_one(struct tool_framing *framing, const char *item)
+{
+    char name[LINTEL_NAME_MAX + 1];
+    const char *equals = strchr(item, '=');
+    size_t size = equals ? (size_t)(equals - item) : 0;
+    struct lintel_error error;
+    if (size == 0)
+        return tool_misuse("--set: \"%s\" is not NAME=VALUE", item);
+    if (size >= sizeof name)
+        return tool_misuse("--set: the layout has no view \"%.*s...\"", LINTEL_NAME_MAX, item);
+    memcpy(name, item, size);
+    name[size] = 0;
+    int view = lintel_layout_find(framing->layout, name);
+    if (view < 0)
+        return tool_misuse("--set: the layout has no view \"%s\"", name);
+    if (strcmp(name, "length") == 0)
+        return tool_misuse("--set: the length cannot be set");
+    const struct lintel_view *about = lintel_layout_view(framing->layout, (size_t)view);
+    if (about->constant)
+        return tool_misuse("--set: \"%s\" is a constant of the layout", name);
+    int read =
+        tool_read_value(&framing->values[view], &framing->storage[view], about->code, equals + 1);
+    if (read < 0)
+        return TOOL_FAILED;
+    if (read == 0)
+        return tool_fail("--set: \"%s\" is not a value for %s", equals + 1, name);
+    if (check_values(framing, &error))
+        return tool_fail_error("--set", &error);
+    framing->id_set |= view == framing->id_view;
+    return TOOL_OK;
+}
+
+static int set_type(struct tool_framing *framing)
+{
+    struct lintel_error error;
+    int view = framing->type_view;
+    if (view < 0)
+        return tool_misuse("--type: the layout has no view \"type\"");
+    const struct lintel_view *about = lintel_layout_view(framing->layout, (size_t)view);
+    if (about->constant)
+        return tool_misuse("--type: \"type\" is a constant of the layout");
+    int read = tool_read_value(&framing->values[view], &framing->storage[view], about->code,
+                               framing->type_text);
+    if (read < 0)
+        return TOOL_FAILED;
+    if (read == 0)
+        return tool_misuse("--type: \"%s\" is not a number", framing->type_text);
+    if (check_values(framing, &error))
+        return tool_misuse("--type: %s", error.text);
+    return TOOL_OK;
+}
+
+int tool_framing_open(struct tool_framing *framing)
+{
+    int status = open_layout(framing);
+    if (status != TOOL_OK)
+        return status;
+    prepare_values(framing);
+    if (framing->sets.count > 0 && lintel_layout_is_lintel(framing->layout))
+        return tool_misuse("--set is for foreign layouts, not for lintel's own");
+    if (framing->type_text && (status = set_type(framing)) != TOOL_OK)
+        return status;
+    for (size_t i = 0; i < framing->sets.count; i++)
+        if ((status = set_one(framing, framing->sets.items[i])) != TOOL_OK)
+            return status;
+    return TOOL_OK;
+}
+
+void tool_framing_close(struct tool_framing *framing)
+{
+    for (size_t i = 0; i < LINTEL_VIEWS_MAX; i++)
+        tool_buffer_free(&framing->storage[i]);
+    lintel_layout_free(framing->layout);
+    framing->layout = NULL;
+}
