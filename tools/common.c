@@ -113,15 +113,15 @@ static int is_plain(uint8_t byte)
     return byte >= 0x20 && byte < 0x7f && byte != '"' && byte != '\\';
 }
 
-void tool_print_quoted(const void *bytes, size_t size)
+void tool_print_quoted(FILE *out, const void *bytes, size_t size)
 {
     const uint8_t *from = bytes;
-    putchar('"');
+    putc('"', out);
     while (size > 0) {
         size_t run = 0;
         while (run < size && is_plain(from[run]))
             run++;
-        fwrite(from, 1, run, stdout);
+        fwrite(from, 1, run, out);
         from += run;
         size -= run;
         if (size == 0)
@@ -129,14 +129,14 @@ void tool_print_quoted(const void *bytes, size_t size)
         char piece[16];
         size_t used;
         size_t taken = tool_escape_next(piece, &used, from, size, 1);
-        fwrite(piece, 1, used, stdout);
+        fwrite(piece, 1, used, out);
         from += taken;
         size -= taken;
     }
-    putchar('"');
+    putc('"', out);
 }
 
-void tool_print_hex(const void *bytes, size_t size)
+void tool_print_hex(FILE *out, const void *bytes, size_t size)
 {
     static const char digits[] = "0123456789abcdef";
     const uint8_t *from = bytes;
@@ -147,7 +147,7 @@ void tool_print_hex(const void *bytes, size_t size)
             piece[2 * i] = digits[from[i] >> 4];
             piece[2 * i + 1] = digits[from[i] & 15];
         }
-        fwrite(piece, 1, 2 * run, stdout);
+        fwrite(piece, 1, 2 * run, out);
         from += run;
         size -= run;
     }

@@ -49,10 +49,10 @@ int tool_output_failed(void);
 size_t tool_escape_next(char *out, size_t *used, const uint8_t *bytes, size_t size, int quoting);
 /* A whole text escaped into a buffer with its NUL; what does not fit ends in "...". */
 void tool_escape(char *out, size_t capacity, const void *bytes, size_t size, int quoting);
-/* The same, whole and in double quotes, to standard output. */
-void tool_print_quoted(const void *bytes, size_t size);
-/* Two digits a byte, in small letters, to standard output. */
-void tool_print_hex(const void *bytes, size_t size);
+/* The same, whole and in double quotes. */
+void tool_print_quoted(FILE *out, const void *bytes, size_t size);
+/* Two digits a byte, in small letters. */
+void tool_print_hex(FILE *out, const void *bytes, size_t size);
 
 /* ---- memory ---------------------------------------------------------------------------------- */
 
