@@ -1,0 +1,112 @@
+"""Runs the independent reading over proto/vectors; the format is in proto/vectors/README.md."""
+
+import os
+import re
+import sys
+
+import lintel_peer as peer
+
+CODES = ('MISMATCH', 'VERSION', 'MALFORMED', 'TOO_SMALL', 'TOO_LARGE', 'TRUNCATED')
+
+
+def read(folder, name, default=None):
+    path = os.path.join(folder, name)
+    if default is not None and not os.path.exists(path):
+        return default
+    with open(path) as file:
+        return file.read()
+
+
+def wire_of(folder):
+    return bytes.fromhex(re.sub(r'#.*', '', read(folder, 'wire.hex')))
+
+
+def decode(layout, limit, pieces):
+    """The lines that a stream gives: frames, then the error where there is one."""
+    decoder = peer.Decoder(layout, limit)
+    lines, frames = [], []
+    try:
+        for piece in list(pieces) + [None]:
+            if piece is None:
+                decoder.end()
+            else:
+                decoder.feed(piece)
+            while True:
+                frame = decoder.next()
+                if frame is None:
+                    break
+                frames.append(frame)
+                lines.append(peer.frame_line(frame))
+    except peer.Refused as error:
+        lines.append('error %s %d' % (error.code, error.offset))
+    return lines, frames
+
+
+def cuts(wire):
+    yield 'whole', [wire]
+    yield 'byte by byte', [wire[i:i + 1] for i in range(len(wire))]
+    for i in range(1, len(wire)):
+        yield 'cut at %d' % i, [wire[:i], wire[i:]]
+
+
+def expected(folder, valid):
+    if valid:
+        return read(folder, 'frames.txt').splitlines()
+    *frames, error, why = read(folder, 'error.txt').splitlines()
+    if not all(line.startswith('frame ') for line in frames) or not why:
+        raise ValueError('error.txt has not the form it must have')
+    code = re.fullmatch(r'error LINTEL_E_(\w+) \d+', error)
+    if not code or code.group(1) not in CODES:
+        raise ValueError('%s is no error line' % error)
+    return [line[6:] for line in frames] + [error]
+
+
+def check(folder, valid):
+    """A sentence about the first thing that is wrong, or None."""
+    layout = peer.layout_of(read(folder, 'layout', 'lintel\n').rstrip('\n'))
+    limit = read(folder, 'max_frame', 'none')
+    limit = None if limit == 'none' else int(limit)
+    wire = wire_of(folder)
+    want = expected(folder, valid)
+    for how, pieces in cuts(wire):
+        lines, frames = decode(layout, limit, pieces)
+        if lines != want:
+            return '%s:\n  got  %s\n  want %s' % (how, '\n       '.join(lines), '\n       '.join(want))
+    if valid:
+        for frame in frames:
+            again = peer.encode(layout, *peer.read_frame_line(peer.frame_line(frame)))
+            if again != frame.raw and 'x' not in [f.code for f in layout.header + layout.trailer]:
+                return 'encoded again: %s, not %s' % (again.hex(), frame.raw.hex())
+    return None
+
+
+def covered(root):
+    """The known layouts that no valid vector names."""
+    names = {read(entry.path, 'layout', 'lintel\n').strip()
+             for entry in os.scandir(os.path.join(root, 'vectors/valid'))}
+    return sorted(set(peer.known()) - names)
+
+
+def main(root):
+    counts, failed = {}, 0
+    for kind in ('valid', 'invalid'):
+        folder = os.path.join(root, 'vectors', kind)
+        names = sorted(os.listdir(folder))
+        counts[kind] = len(names)
+        for name in names:
+            try:
+                fault = check(os.path.join(folder, name), kind == 'valid')
+            except (OSError, ValueError) as error:
+                fault = str(error)
+            if fault:
+                failed += 1
+                print('FAIL %s/%s: %s' % (kind, name, fault))
+    for name in covered(root):
+        failed += 1
+        print('FAIL no valid vector of the layout %s' % name)
+    print('%d valid, %d invalid, %d failed' % (counts['valid'], counts['invalid'], failed))
+    return 1 if failed or not all(counts.values()) else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main(sys.argv[1]))
