@@ -51,6 +51,9 @@ want_testing()
     want groff-base has groff
     want bind9-dnsutils has dig
     want erlang-base has erl
+    [ -n "$LINTEL_CI" ] || return
+    want clang has clang
+    want valgrind has valgrind
 }
 
 # Installs the missing packages where that is possible without asking anybody.
@@ -69,9 +72,14 @@ install_missing()
     # shellcheck disable=SC2086 # lists
     {
         $as_root apt-get -qq update
-        $as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends \
-            -o DPkg::Lock::Timeout=300 install $missing
+        apt_install $missing || for package in $missing; do apt_install "$package"; done
     } >>$log 2>&1 </dev/null
+}
+
+apt_install()
+{
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends \
+        -o DPkg::Lock::Timeout=300 install "$@"
 }
 
 # step NAME COMMAND...: runs it with its output in the log, which is shown if it fails.
