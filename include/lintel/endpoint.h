@@ -29,7 +29,7 @@ struct lintel_endpoint {
     int fds[2];       /* fd: in and out, the same twice where one was given */
 };
 
-#define LINTEL_ENDPOINT_TEXT_SIZE 320 /* bytes of any endpoint's text with its NUL */
+#define LINTEL_ENDPOINT_TEXT_SIZE 352 /* bytes of any endpoint's text with its NUL */
 
 /*
  * Read an endpoint's text.
@@ -41,22 +41,23 @@ struct lintel_endpoint {
 LINTEL_API LINTEL_MUST_USE int lintel_endpoint_parse(struct lintel_endpoint *out, const char *text,
                                                      struct lintel_error *error);
 
-/* Write an endpoint's text: "tcp://[::1]:4242". Returns the characters, without the NUL; a buffer
- * of LINTEL_ENDPOINT_TEXT_SIZE is always enough. */
+/* Write an endpoint's text: "tcp://[::1]:4242". Returns the characters written, without the NUL; a
+ * longer text is cut at size - 1, and LINTEL_ENDPOINT_TEXT_SIZE is always enough. */
 LINTEL_API
 size_t lintel_endpoint_text(const struct lintel_endpoint *endpoint, char *out, size_t size);
 
 /*
- * Connect: every address that the name has is tried in order, until the deadline.
+ * Connect: every address that the name has is tried in order, until the deadline; each has an equal
+ * share of the time that is left when its turn comes.
  *
  * Gives    fds[0] and fds[1], to read from and to write to; one descriptor twice for sockets. They
- *          are blocking. With fd:// they are the descriptors named, which are taken.
+ *          are blocking. With fd:// they are the descriptors named, as they are, which are taken.
  * Returns  LINTEL_OK
- *          LINTEL_E_RESOLVE  the name or the service has no address
- *          LINTEL_E_SYSTEM   no address answered; the last errno and address are in the text
- *          LINTEL_E_TIMEOUT
- *          LINTEL_E_UNSUPPORTED  a datagram scheme
- *          LINTEL_E_USAGE    a NULL
+ *          LINTEL_E_RESOLVE  the name or the service has no address, or the host is empty
+ *          LINTEL_E_SYSTEM   the last address failed; errno and address are in the text
+ *          LINTEL_E_TIMEOUT  the last address did not answer in time; the address is in the text
+ *          LINTEL_E_UNSUPPORTED  a datagram scheme, or fd:// of something that listens
+ *          LINTEL_E_NOMEM, LINTEL_E_USAGE (a NULL)
  * timeout_ms  -1 waits for ever
  */
 LINTEL_API LINTEL_MUST_USE int lintel_endpoint_connect(const struct lintel_endpoint *endpoint,
@@ -69,9 +70,12 @@ LINTEL_API LINTEL_MUST_USE int lintel_endpoint_connect(const struct lintel_endpo
 struct lintel_listener;
 
 /*
- * Bind and listen. A stale UNIX socket file is replaced, but only if nobody listens on it.
+ * Bind and listen. A stale UNIX socket file is replaced, but only if nobody listens on it; any
+ * other file never. Addresses of a name that this machine does not have (::1 without IPv6) are
+ * passed over as long as there is one that it has.
  *
  * Gives    *out, to be closed with lintel_listener_close()
+ * Takes    the descriptor of fd://, on success only
  * Returns  LINTEL_OK
  *          LINTEL_E_RESOLVE, LINTEL_E_SYSTEM (in the text: which call, which address)
  *          LINTEL_E_UNSUPPORTED  a datagram scheme, or fd:// of something that does not listen
@@ -82,7 +86,8 @@ LINTEL_API LINTEL_MUST_USE int lintel_listener_open(struct lintel_listener **out
                                                     const struct lintel_endpoint *endpoint,
                                                     int backlog, struct lintel_error *error);
 
-/* Close the sockets and remove the socket file that was made. NULL is left alone. */
+/* Close the sockets and remove the socket file that was made, if it is still that one. NULL is left
+ * alone. */
 LINTEL_API
 void lintel_listener_close(struct lintel_listener *listener);
 
@@ -109,7 +114,9 @@ size_t lintel_listener_text(const struct lintel_listener *listener, size_t index
  *          LINTEL_E_TIMEOUT
  *          LINTEL_E_SYSTEM  EMFILE, ENFILE, ENOBUFS or ENOMEM: try again when some are free
  *          LINTEL_E_USAGE
- *          A connection that was gone before it could be taken is passed over.
+ *          A connection that was gone before it could be taken is passed over, without waiting
+ *          beyond timeout_ms. A socket that came by fd:// keeps its mode: if it is blocking and
+ *          another process takes from it too, the call may wait for ever.
  */
 LINTEL_API LINTEL_MUST_USE int lintel_listener_accept(struct lintel_listener *listener, int *fd,
                                                       int timeout_ms, struct lintel_error *error);

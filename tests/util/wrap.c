@@ -1,0 +1,263 @@
+#include "config.h"
+#include "wrap.h"
+
+#include "lintel/status.h"
+
+#include <stdarg.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+struct state {
+    unsigned count;
+    const int *outcomes;
+    size_t left;
+    int rest;
+    unsigned skip, times; /* wrap_fail */
+    int number;
+};
+
+static struct state states[WRAP_CALLS];
+static int clock_is_ours;
+static uint64_t clock_ms;
+static int (*wait_hook)(void *user, int timeout_ms);
+static void *wait_user;
+
+void wrap_reset(void)
+{
+    memset(states, 0, sizeof states);
+    clock_is_ours = 0;
+    wait_hook = NULL;
+}
+
+unsigned wrap_count(enum wrap_call call)
+{
+    return states[call].count;
+}
+
+void wrap_script(enum wrap_call call, const int *outcomes, size_t count, int rest)
+{
+    states[call].outcomes = outcomes;
+    states[call].left = count;
+    states[call].rest = rest;
+}
+
+void wrap_fail(enum wrap_call call, unsigned skip, unsigned times, int number)
+{
+    states[call].skip = skip;
+    states[call].times = times;
+    states[call].number = number;
+}
+
+void wrap_clock(uint64_t ms)
+{
+    clock_is_ours = 1;
+    clock_ms = ms;
+}
+
+uint64_t wrap_clock_now(void)
+{
+    return clock_ms;
+}
+
+void wrap_clock_advance(uint64_t ms)
+{
+    clock_ms += ms;
+}
+
+void wrap_on_wait(int (*hook)(void *user, int timeout_ms), void *user)
+{
+    wait_hook = hook;
+    wait_user = user;
+}
+
+/* The outcome of this call; below 0 errno is set. */
+static int outcome(enum wrap_call call)
+{
+    struct state *state = &states[call];
+    int value = state->rest;
+
+    state->count++;
+    if (state->left > 0) {
+        value = *state->outcomes++;
+        state->left--;
+    } else if (state->times > 0 && state->skip > 0) {
+        state->skip--;
+    } else if (state->times > 0) {
+        state->times--;
+        value = -state->number;
+    }
+    if (value < 0)
+        errno = -value;
+    return value;
+}
+
+ssize_t __real_sendmsg(int fd, const struct msghdr *message, int flags);
+ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags);
+ssize_t __real_recv(int fd, void *out, size_t size, int flags);
+ssize_t __wrap_recv(int fd, void *out, size_t size, int flags);
+ssize_t __real_read(int fd, void *out, size_t size);
+ssize_t __wrap_read(int fd, void *out, size_t size);
+ssize_t __real_writev(int fd, const struct iovec *iov, int count);
+ssize_t __wrap_writev(int fd, const struct iovec *iov, int count);
+int __real_poll(struct pollfd *fds, nfds_t count, int timeout_ms);
+int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout_ms);
+int __real_clock_gettime(clockid_t id, struct timespec *out);
+int __wrap_clock_gettime(clockid_t id, struct timespec *out);
+int __real_socket(int family, int type, int protocol);
+int __wrap_socket(int family, int type, int protocol);
+int __real_connect(int fd, const struct sockaddr *address, socklen_t size);
+int __wrap_connect(int fd, const struct sockaddr *address, socklen_t size);
+int __real_bind(int fd, const struct sockaddr *address, socklen_t size);
+int __wrap_bind(int fd, const struct sockaddr *address, socklen_t size);
+int __real_listen(int fd, int backlog);
+int __wrap_listen(int fd, int backlog);
+int __real_accept4(int fd, struct sockaddr *address, socklen_t *size, int flags);
+int __wrap_accept4(int fd, struct sockaddr *address, socklen_t *size, int flags);
+int __real_shutdown(int fd, int how);
+int __wrap_shutdown(int fd, int how);
+void *__real_lintelp_resize(const struct lintel_allocator *allocator, void *ptr, size_t size);
+void *__wrap_lintelp_resize(const struct lintel_allocator *allocator, void *ptr, size_t size);
+
+/* A copy of some parts that holds at most `limit` bytes. Returns their number. */
+static int cut_parts(struct iovec out[1024], const struct iovec *iov, size_t count, int limit)
+{
+    size_t room = (size_t)limit, used = 0;
+
+    for (; used < count && room > 0; used++) {
+        out[used] = iov[used];
+        if (out[used].iov_len > room)
+            out[used].iov_len = room;
+        room -= out[used].iov_len;
+    }
+    return (int)used;
+}
+
+ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags)
+{
+    struct iovec parts[1024];
+    struct msghdr cut = *message;
+    int value = outcome(WRAP_SENDMSG);
+
+    if (value < 0)
+        return -1;
+    if (value > 0) {
+        cut.msg_iov = parts;
+        cut.msg_iovlen = (size_t)cut_parts(parts, message->msg_iov, message->msg_iovlen, value);
+    }
+    return __real_sendmsg(fd, &cut, flags);
+}
+
+ssize_t __wrap_writev(int fd, const struct iovec *iov, int count)
+{
+    struct iovec parts[1024];
+    int value = outcome(WRAP_WRITEV);
+
+    if (value < 0)
+        return -1;
+    if (value == 0)
+        return __real_writev(fd, iov, count);
+    return __real_writev(fd, parts, cut_parts(parts, iov, (size_t)count, value));
+}
+
+static size_t at_most(size_t size, int value)
+{
+    return value > 0 && size > (size_t)value ? (size_t)value : size;
+}
+
+ssize_t __wrap_recv(int fd, void *out, size_t size, int flags)
+{
+    int value = outcome(WRAP_RECV);
+
+    return value < 0 ? -1 : __real_recv(fd, out, at_most(size, value), flags);
+}
+
+ssize_t __wrap_read(int fd, void *out, size_t size)
+{
+    int value = outcome(WRAP_READ);
+
+    return value < 0 ? -1 : __real_read(fd, out, at_most(size, value));
+}
+
+int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout_ms)
+{
+    int value = outcome(WRAP_POLL);
+
+    if (value < 0)
+        return -1;
+    if (!clock_is_ours || timeout_ms == 0)
+        return __real_poll(fds, count, timeout_ms);
+    for (;;) {
+        int rc = value == WRAP_NOTHING ? 0 : __real_poll(fds, count, 0);
+        if (rc != 0)
+            return rc;
+        if (wait_hook != NULL && wait_hook(wait_user, timeout_ms))
+            continue;
+        if (timeout_ms < 0)
+            fail_msg("a poll would wait for ever");
+        clock_ms += (uint64_t)timeout_ms;
+        return 0;
+    }
+}
+
+int __wrap_clock_gettime(clockid_t id, struct timespec *out)
+{
+    if (id != CLOCK_MONOTONIC)
+        return __real_clock_gettime(id, out);
+    (void)outcome(WRAP_CLOCK);
+    if (!clock_is_ours)
+        return __real_clock_gettime(id, out);
+    out->tv_sec = (time_t)(clock_ms / 1000);
+    out->tv_nsec = (long)(clock_ms % 1000 * 1000000);
+    return 0;
+}
+
+int __wrap_socket(int family, int type, int protocol)
+{
+    return outcome(WRAP_SOCKET) < 0 ? -1 : __real_socket(family, type, protocol);
+}
+
+int __wrap_connect(int fd, const struct sockaddr *address, socklen_t size)
+{
+    int value = outcome(WRAP_CONNECT);
+
+    if (value < 0)
+        return -1;
+    if (value == WRAP_ITSELF && __real_bind(fd, address, size) != 0)
+        fail_msg("bind: %s", strerror(errno));
+    return __real_connect(fd, address, size);
+}
+
+int __wrap_bind(int fd, const struct sockaddr *address, socklen_t size)
+{
+    return outcome(WRAP_BIND) < 0 ? -1 : __real_bind(fd, address, size);
+}
+
+int __wrap_listen(int fd, int backlog)
+{
+    return outcome(WRAP_LISTEN) < 0 ? -1 : __real_listen(fd, backlog);
+}
+
+int __wrap_accept4(int fd, struct sockaddr *address, socklen_t *size, int flags)
+{
+    return outcome(WRAP_ACCEPT4) < 0 ? -1 : __real_accept4(fd, address, size, flags);
+}
+
+int __wrap_shutdown(int fd, int how)
+{
+    return outcome(WRAP_SHUTDOWN) < 0 ? -1 : __real_shutdown(fd, how);
+}
+
+void *__wrap_lintelp_resize(const struct lintel_allocator *allocator, void *ptr, size_t size)
+{
+    if (size > 0 && outcome(WRAP_RESIZE) < 0)
+        return NULL;
+    return __real_lintelp_resize(allocator, ptr, size);
+}

@@ -1,0 +1,59 @@
+/*
+ * wrap: puts a test between the library and the system. A test program that is linked with
+ * $(wrap_ld_flags) has every call below counted, and can give each kind a script of outcomes and
+ * the whole a clock of its own. Without a script the real call is made.
+ */
+#ifndef LINTEL_TESTS_WRAP_H
+#define LINTEL_TESTS_WRAP_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum wrap_call {
+    WRAP_SENDMSG,
+    WRAP_RECV,
+    WRAP_READ,
+    WRAP_WRITEV,
+    WRAP_POLL,
+    WRAP_CLOCK,
+    WRAP_SOCKET,
+    WRAP_CONNECT,
+    WRAP_BIND,
+    WRAP_LISTEN,
+    WRAP_ACCEPT4,
+    WRAP_SHUTDOWN,
+    WRAP_RESIZE, /* lintelp_resize() for a size over 0 */
+    WRAP_CALLS
+};
+
+#define WRAP_REAL    0 /* in a script: the real call */
+#define WRAP_NOTHING 1 /* of a poll: nothing is ready, whatever the descriptors say */
+#define WRAP_ITSELF  1 /* of a connect: from the very address that it goes to */
+
+/* Forget counts, scripts, clock and hook. */
+void wrap_reset(void);
+
+/* Calls since the reset. */
+unsigned wrap_count(enum wrap_call call);
+
+/*
+ * Outcomes of the next calls of one kind, in order: a number above 0 is the most bytes that the
+ * real call may move, below 0 a failure with that errno, 0 the real call. After the last one, each
+ * call has the outcome `rest`. The array must live until the reset.
+ */
+void wrap_script(enum wrap_call call, const int *outcomes, size_t count, int rest);
+
+/* The next call after `skip` real ones fails `times` times with an errno. */
+void wrap_fail(enum wrap_call call, unsigned skip, unsigned times, int number);
+
+/*
+ * A clock that moves only when a poll would wait: it then goes on by the whole timeout at once. The
+ * hook, if there is one, is asked before: it may let something happen, move the clock itself, and
+ * return 1 to have the poll look again. A poll that would wait for ever fails the test.
+ */
+void wrap_clock(uint64_t ms);
+uint64_t wrap_clock_now(void);
+void wrap_clock_advance(uint64_t ms);
+void wrap_on_wait(int (*hook)(void *user, int timeout_ms), void *user);
+
+#endif
