@@ -1,26 +1,31 @@
 """An independent reading of proto/lintel.md and proto/layouts.md, Python's standard library only.
 
-It shares no line with the C library. Layouts, frames out, a streaming decoder with the same
-outcomes, codes and offsets, and two commands over TCP and UNIX sockets:
+It shares no line with the C library: layouts, frames out, a streaming decoder with the same
+outcomes, codes and offsets, messages and control frames. It is a module and a command:
 
-    lintel_peer.py serve [-H echo|upper|discard] [--layout L] ENDPOINT
-    lintel_peer.py call [--layout L] ENDPOINT [PAYLOAD...]
-    lintel_peer.py encode|decode [--layout L] [--max-frame N]
+    lintel_peer.py serve [-H echo|upper|discard] ENDPOINT
+    lintel_peer.py call ENDPOINT [PAYLOAD...]
+    lintel_peer.py encode | decode
 
-A payload is text, or hex: and digits. decode prints what proto/vectors/README.md calls frame lines,
-encode reads them. Exit status 0 done, 1 failed, 2 the command line is wrong.
+Endpoints are tcp://HOST:PORT and unix:///PATH; a payload is text, or hex: and digits. encode reads
+and decode prints the JSON lines of the program. Exit status 0 done, 1 failed, 2 usage.
 """
 
 import argparse
+import json
 import os
 import re
 import signal
 import socket
 import struct
 import sys
+import threading
 
 FRAME_LIMIT = 16 << 20
+MESSAGE_LIMIT = 64 << 20
+FRAGMENT = 256 << 10
 LENGTH_MAX = 1 << 62
+WORD_MAX = (1 << 64) - 1
 REPLY, ERROR, MORE, CONTROL = 1, 2, 4, 8
 HELLO, PING, PONG, BYE, SEALED, FDS = 1, 2, 3, 4, 5, 6
 
@@ -29,7 +34,7 @@ class LayoutError(ValueError):
     """A layout that cannot be read; column is from 1."""
 
     def __init__(self, column, text):
-        super().__init__('column %d: %s' % (column, text))
+        super().__init__('layout, column %d: %s' % (column, text))
         self.column = column
 
 
@@ -52,53 +57,116 @@ SIZES = {'c': 1, 'b': 1, 'B': 1, '?': 1, 'h': 2, 'H': 2, 't': 3, 'T': 3, 'i': 4,
          'L': 4, 'f': 4, 'q': 8, 'Q': 8, 'd': 8}
 SIGNED = 'bhtilq'
 INTEGERS = 'bBhHtTiIlLqQv'
-OPS = ('&', '>>', '*', '+', '-')
+BYTES = 'xcs'
+
+
+class Fault(Exception):
+    """A view whose number is out of range: LINTEL_E_TOO_SMALL or LINTEL_E_TOO_LARGE."""
 
 
 class View:
     """One named number, or byte string, of a header or trailer."""
 
-    def __init__(self, name, column):
+    def __init__(self, field, name, column):
+        self.field = field
         self.name = name
         self.column = column
         self.mask = None
         self.shift = None
         self.factor = None
-        self.sum = None
+        self.sums = []
         self.constant = None
 
-    def in_order(self):
-        return self.mask is not None or self.shift is not None
+    def own(self):
+        """The bits of the word that are this view's, in place."""
+        mask = self.field.mask() if self.mask is None else self.mask
+        return mask >> (self.shift or 0) << (self.shift or 0)
 
-    def reckoned(self):
-        return self.factor is not None or self.sum is not None
+    def is_signed(self):
+        return self.field.code in SIGNED and self.mask is None and self.shift is None
+
+    def has_ops(self):
+        return self.mask is not None or self.shift is not None or self.reckons()
+
+    def reckons(self):
+        return self.factor is not None or self.sums != []
+
+    def number(self, word):
+        """The word's bits as a number, before factor and sums."""
+        if self.is_signed():
+            sign = self.field.mask() + 1 >> 1
+            return (word ^ sign) - sign
+        return (word & self.own()) >> (self.shift or 0)
+
+    def value(self, word):
+        """What the view reads in this word; a Fault where it is out of range."""
+        if self.field.code in 'xcsfd':
+            return word
+        if self.field.code == '?':
+            return int(word != 0)
+        number = self.number(word)
+        if self.has_ops():
+            number = self._within(number)
+            number = self._within(number * (self.factor or 1))
+            for step in self.sums:
+                number = self._within(number + step)
+        return number
+
+    @staticmethod
+    def _within(number):
+        if number < 0:
+            raise Fault('LINTEL_E_TOO_SMALL')
+        if number > WORD_MAX:
+            raise Fault('LINTEL_E_TOO_LARGE')
+        return number
+
+    def bits(self, value):
+        """The bits that give this value, in place in an empty word."""
+        number, rest = divmod(value - sum(self.sums), self.factor or 1)
+        least = -(self.field.mask() + 1 >> 1) if self.is_signed() and not self.has_ops() else 0
+        most = self.field.mask() >> 1 if self.is_signed() else self.own() >> (self.shift or 0)
+        most = 1 if self.field.code == '?' else most
+        word = number << (self.shift or 0) & self.field.mask()
+        try:
+            fits = not rest and least <= number <= most and self.value(word) == value
+        except Fault:
+            fits = False
+        if not fits:
+            raise Unsendable('%s: no field holds %d' % (self.name, value))
+        return word
+
+    def greatest(self):
+        """The greatest value that the view can read; None where there is none."""
+        low = high = total = 0
+        for step in self.sums:
+            total += step
+            low, high = min(low, total), max(high, total)
+        most = self.field.mask() >> 1 if self.is_signed() else self.own() >> (self.shift or 0)
+        factor = self.factor or 1
+        top = min(most, (WORD_MAX - high) // factor) * factor
+        return top + total if top + low >= 0 else None
+
+    def holds(self, word):
+        """Does this constant view read what it must?"""
+        if self.field.code in 'fd':
+            return word == struct.unpack('<' + self.field.code,
+                                         struct.pack('<' + self.field.code, self.constant))[0]
+        try:
+            return self.value(word) == self.constant
+        except Fault:
+            return False
 
 
 class Field:
-    def __init__(self, code, size):
+    """What stands in the bytes: a code, its size (of a varint the most), its views."""
+
+    def __init__(self, code, count):
         self.code = code
-        self.size = size
+        self.size = SIZES.get(code) or count or (10 if code == 'v' else 1)
         self.views = []
 
-    def bits(self):
-        return min(64, 7 * self.size) if self.code == 'v' else 8 * self.size
-
-    def own(self, view):
-        """The bits of the word that a view reads, in place."""
-        mask = (1 << self.bits()) - 1
-        if view.mask is not None:
-            mask &= view.mask
-        return mask >> (view.shift or 0) << (view.shift or 0)
-
-    def range(self, view):
-        """The least and the greatest value of a view, before what is refused."""
-        low, high = 0, (1 << self.bits()) - 1
-        if view.in_order():
-            high = self.own(view) >> (view.shift or 0)
-        elif self.code in SIGNED:
-            low, high = -(1 << self.bits() - 1), (1 << self.bits() - 1) - 1
-        factor, total = view.factor or 1, view.sum or 0
-        return low * factor + total, high * factor + total
+    def mask(self):
+        return (1 << min(64, (7 if self.code == 'v' else 8) * self.size)) - 1
 
 
 class Layout:
@@ -106,365 +174,261 @@ class Layout:
 
     def __init__(self, text):
         self.text = text
-        self.little = False
+        self.at = 0
         self.header = []
         self.trailer = []
         self.star = None
-        self.at = 0
-        self._order()
-        self._fields()
+        self._take('[ \t]*')
+        order = self._take('[!<>=]')
+        self.little = order == '<' or order == '=' and sys.byteorder == 'little'
+        self._take('[ \t]*')
+        while self.at < len(text):
+            self._item()
+            if self.at < len(text) and not self._take('[ \t]+'):
+                self._fail('a blank is missing')
         self._whole()
-
-    # -- the text --
+        self.is_lintel = text == LINTEL
 
     def _fail(self, text, at=None):
         raise LayoutError((self.at if at is None else at) + 1, text)
 
-    def _peek(self, count=1):
-        return self.text[self.at:self.at + count]
-
     def _take(self, pattern):
         match = re.compile(pattern).match(self.text, self.at)
-        if match:
-            self.at = match.end()
-        return match and match.group()
+        if match is None:
+            return None
+        self.at = match.end()
+        return match.group()
 
-    def _order(self):
-        order = self._take('[!<>=]')
-        self.little = order == '<' or order == '=' and sys.byteorder == 'little'
-
-    def _fields(self):
-        self._take('[ \t]*')
-        while self.at < len(self.text):
-            if self._peek() == '*':
-                if self.star is not None:
-                    self._fail('a second *')
-                self.star = self.at
-                self.at += 1
-            else:
-                (self.header if self.star is None else self.trailer).append(self._field())
-            if self.at < len(self.text) and not self._take('[ \t]+'):
-                self._fail('a blank is missing')
+    def _item(self):
+        if self._take(r'\*') is None:
+            (self.header if self.star is None else self.trailer).append(self._field())
+        elif self.star is None:
+            self.star = self.at - 1
+        else:
+            self._fail('a second *', self.at - 1)
 
     def _field(self):
         start = self.at
-        digits = self._take('[0-9]+')
+        count = self._take('[0-9]+')
         code = self._take('[xcbB?hHtTiIlLqQfdsv]')
-        if not code:
-            self._fail('no such code')
-        if digits and code not in 'sxv':
-            self._fail('a count stands only before s, x and v', start)
-        count = int(digits) if digits else 10 if code == 'v' else 1
-        if count < 1 or code == 'v' and count > 10 or count > 1024:
+        if code is None:
+            self._fail('no code')
+        if count is not None and (code not in 'sxv' or not 1 <= int(count) <= 1024
+                                  or code == 'v' and int(count) > 10):
             self._fail('a count that cannot be', start)
-        field = Field(code, SIZES.get(code, count))
-        if self._peek() != ':':
+        field = Field(code, count and int(count))
+        if self._take(':') is None:
             if code != 'x':
-                self._fail('a name is missing')
+                self._fail('only x may be nameless')
             return field
-        if code == 'x':
-            self._fail('padding has no name')
-        while True:
-            self.at += 1
+        field.views.append(self._view(field))
+        while self._take(','):
+            if code not in INTEGERS and code != '?':
+                self._fail('only integers are shared by views')
             field.views.append(self._view(field))
-            if self._peek() != ',':
-                return field
+        self._clash(field)
+        return field
 
     def _view(self, field):
-        column = self.at
+        start = self.at
         name = self._take('[A-Za-z_][A-Za-z0-9_]*')
-        if not name:
-            self._fail('a name is missing')
-        if len(name) > 31:
-            self._fail('a name of more than 31 characters', column)
-        if any(name == other.name for other in self.views() + field.views):
-            self._fail('the name stands twice', column)
-        view = View(name, column + 1)
+        if name is None or len(name) > 31:
+            self._fail('no name, or one of more than 31 characters', start)
+        if any(name == view.name for view in self.views() + field.views):
+            self._fail('the name stands twice', start)
+        view = View(field, name, start + 1)
         while self._op(field, view):
             pass
-        self._reach(field, view)
-        if self._peek() == '=':
-            self.at += 1
+        if self._take('='):
             view.constant = self._constant(field, view)
         return view
 
     def _number(self):
         digits = self._take('0[xX][0-9A-Fa-f]+|[0-9]+')
-        if not digits:
-            self._fail('a number is missing')
-        return int(digits, 16 if digits[1:2] in 'xX' and digits[1:2] else 10)
+        if digits is None or int(digits, 16 if 'x' in digits.lower() else 10) > WORD_MAX:
+            self._fail('no number, or one over 64 bits')
+        return int(digits, 16 if 'x' in digits.lower() else 10)
 
     def _op(self, field, view):
         start = self.at
         op = self._take(r'&|>>|\*|\+|-')
-        if not op:
+        if op is None:
             return False
         if field.code not in INTEGERS:
-            self._fail('only a number can be reckoned with', start)
+            self._fail('only integers are reckoned with', start)
         number = self._number()
-        bits = field.bits()
-        if op in ('&', '>>') and view.reckoned() or op == '*' and view.sum is not None:
-            self._fail('an operation out of order', start)
         if op == '&':
-            if view.mask is not None:
-                self._fail('a second mask', start)
+            fault = view.mask is not None or view.reckons() or number == 0 \
+                or number > field.mask() >> (view.shift or 0)
             view.mask = number << (view.shift or 0)
-            if number == 0 or view.mask >> bits:
-                self._fail('a mask that is 0 or wider than the field', start)
         elif op == '>>':
-            if view.shift is not None:
-                self._fail('a second shift', start)
-            if number >= bits:
-                self._fail('a shift of the whole field', start)
+            fault = view.shift is not None or view.reckons() or not 1 <= number < 64
             view.shift = number
         elif op == '*':
-            if view.factor is not None:
-                self._fail('a second factor', start)
-            if not 0 < number < 1 << 63:
-                self._fail('a factor that cannot be', start)
+            fault = view.reckons() or number < 2
             view.factor = number
         else:
-            view.sum = (view.sum or 0) + (number if op == '+' else -number)
-            if not -(1 << 63) < view.sum < 1 << 63:
-                self._fail('a sum over 63 bits', start)
+            view.sums.append(number if op == '+' else -number)
+            fault = number >> 63 or abs(sum(view.sums)) >> 63
+        if fault or view.own() == 0:
+            self._fail('an operation that cannot be, or out of order', start)
         return True
-
-    def _reach(self, field, view):
-        if field.code not in INTEGERS:
-            return
-        if not field.own(view):
-            self._fail('no bit is left', view.column - 1)
-        if view.reckoned() and field.range(view)[1] < 0:
-            self._fail('always below zero', view.column - 1)
 
     def _constant(self, field, view):
         start = self.at
-        if field.code in 'sc':
+        if field.code in BYTES:
             text = self._take("'[\x20-\x26\x28-\x7e]*'")
-            if text is not None:
-                value = text[1:-1].encode()
-            else:
-                digits = self._take('hex:(?:[0-9A-Fa-f]{2})+')
-                if not digits:
-                    self._fail('a text or hex: is missing')
-                value = bytes.fromhex(digits[4:])
+            digits = self._take('hex:([0-9A-Fa-f]{2})*') if text is None else None
+            if text is None and digits is None:
+                self._fail("no 'text' and no hex:")
+            value = bytes.fromhex(digits[4:]) if text is None else text[1:-1].encode()
             if len(value) != field.size:
                 self._fail('the constant has not the size of the field', start)
             return value
+        minus = self._take('-')
+        value = -self._number() if minus else self._number()
         if field.code in 'fd':
-            self._fail('no constants for f and d', start)
-        sign = -1 if self._take('-') else 1
-        value = sign * self._number()
-        low, high = (0, 1) if field.code == '?' else field.range(view)
-        if not low <= value <= high or view.reckoned() and not 0 <= value < 1 << 64:
-            self._fail('the view never has this value', start)
+            return float(value)
         try:
-            put_word(field, view, value)
+            view.bits(value)
         except Unsendable:
             self._fail('the view never has this value', start)
         return value
 
+    def _clash(self, field):
+        fixed = [view for view in field.views
+                 if view.constant is not None and field.code in INTEGERS]
+        for i, one in enumerate(fixed):
+            for other in fixed[:i]:
+                both = one.own() & other.own()
+                if (one.bits(one.constant) ^ other.bits(other.constant)) & both:
+                    self._fail('two constants clash', one.column - 1)
+
     def _whole(self):
-        self.at = len(self.text)
         if self.star is None:
-            self._fail('* is missing')
-        for view in [v for f in self.trailer for v in f.views]:
-            if view.name == 'length':
-                self._fail('the length stands behind the payload', view.column - 1)
-        self.length = next((v for f in self.header for v in f.views if v.name == 'length'), None)
-        if not self.length:
+            self._fail('no *')
+        self.length = next((view for view in self.views() if view.name == 'length'), None)
+        if self.length is None:
             self._fail('no view is named length')
-        self.length_field = next(f for f in self.header if self.length in f.views)
-        if self.length_field.code not in INTEGERS or self.length.constant is not None:
-            self._fail('the length is not a number of its own', self.length.column - 1)
+        if (self.length.field in self.trailer or self.length.field.code not in INTEGERS
+                or self.length.constant is not None or self.length.greatest() is None):
+            self._fail('not a length', self.length.column - 1)
         if len(self.views()) > 64 or len(self.header) + len(self.trailer) > 64:
             self._fail('more than 64 views or fields')
         for part in (self.header, self.trailer):
             if sum(field.size for field in part) > 1024:
                 self._fail('more than 1024 bytes')
-        self.is_lintel = self.text == known()['lintel'].text if known.done else False
-
-    # -- asking --
 
     def views(self):
         return [view for field in self.header + self.trailer for view in field.views]
 
+    def has(self, name):
+        return any(view.name == name and view.constant is None for view in self.views())
+
     def length_max(self):
-        high = self.length_field.range(self.length)[1]
-        return min(high, LENGTH_MAX, (1 << 64) - 1)
+        """The most payload bytes that the length can carry."""
+        return min(self.length.greatest(), LENGTH_MAX)
 
     def limit(self, wanted=None):
         """The limit of a frame: the one asked for, or the default cut to what the length carries."""
         if wanted is None:
             return min(FRAME_LIMIT, self.length_max())
         if wanted > self.length_max():
-            raise ValueError('the layout cannot carry %d bytes' % wanted)
+            raise ValueError('the length does not carry %d bytes' % wanted)
         return wanted
+
+
+LINTEL = '!H:magic=0x4c54 B:version=1 B:flags,reserved&0xf0=0 I:type I:id I:length *'
+LAYOUTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..', 'proto', 'layouts')
 
 
 def known():
     """The known layouts by name, from proto/layouts."""
-    if not known.done:
-        path = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../../proto/layouts')
-        with open(path) as lines:
-            for line in lines:
-                if line.strip() and not line.lstrip().startswith('#'):
-                    name, rest = line.split(None, 1)
-                    known.done[name] = Layout(re.split(r'[ \t]+#', rest)[0])
-        known.done['lintel'].is_lintel = True
-    return known.done
-
-
-known.done = {}
+    table = {}
+    with open(LAYOUTS) as lines:
+        for line in lines:
+            if line.strip() and not line.lstrip().startswith('#'):
+                name, rest = line.split(None, 1)
+                table[name] = Layout(re.split(r'[ \t]+#', rest)[0])
+    return table
 
 
 def layout_of(text):
     """A layout from a known name or a text."""
-    known()
     if re.search(r'[ \t*:]', text):
         return Layout(text)
-    if text not in known():
+    table = known()
+    if text not in table:
         raise LayoutError(1, 'no known layout has this name')
-    return known()[text]
-
-
-# ---- words and views -------------------------------------------------------------------------
-
-def get_word(field, raw, little):
-    """The bits of a field, without sign; bytes for s and c; a float for f and d."""
-    if field.code in 'scx':
-        return raw
-    if field.code in 'fd':
-        return struct.unpack('<>'[not little] + field.code, raw)[0]
-    if field.code == 'v':
-        return sum((byte & 0x7f) << 7 * i for i, byte in enumerate(raw))
-    return int.from_bytes(raw, 'little' if little else 'big')
-
-
-def get_view(field, view, word):
-    """A view of a word, exactly; what is out of range is told by the caller."""
-    if field.code in 'scfd':
-        return word
-    if field.code == '?':
-        return int(word != 0)
-    if view.in_order():
-        word = (word & field.own(view)) >> (view.shift or 0)
-    elif field.code in SIGNED and word >> field.bits() - 1:
-        word -= 1 << field.bits()
-    return word * (view.factor or 1), view.sum or 0
-
-
-def reckon(field, view, word):
-    """The value of a view, or a code: too small, too large."""
-    value = get_view(field, view, word)
-    if not isinstance(value, tuple):
-        return value, None
-    product, total = value
-    if not view.reckoned():
-        return product, None
-    if product >= 1 << 64 or product + total >= 1 << 64:
-        return None, 'LINTEL_E_TOO_LARGE'
-    if product + total < 0:
-        return None, 'LINTEL_E_TOO_SMALL'
-    return product + total, None
-
-
-def put_word(field, view, value):
-    """The bits that a view's value sets in its word."""
-    low, high = 0, (1 << field.bits()) - 1
-    number = value - (view.sum or 0)
-    if number % (view.factor or 1):
-        raise Unsendable('%s: %d is not a multiple' % (view.name, value))
-    number //= view.factor or 1
-    if view.in_order():
-        word = number << (view.shift or 0)
-        if word < 0 or word & ~field.own(view):
-            raise Unsendable('%s: %d does not fit' % (view.name, value))
-        return word
-    if field.code in SIGNED:
-        low, high = -(1 << field.bits() - 1), (1 << field.bits() - 1) - 1
-    if field.code == '?':
-        high = 1
-    if not low <= number <= high:
-        raise Unsendable('%s: %d does not fit' % (view.name, value))
-    return number & (1 << field.bits()) - 1
-
-
-def put_varint(number, size):
-    out = bytearray()
-    while number > 0x7f:
-        out.append(number & 0x7f | 0x80)
-        number >>= 7
-    out.append(number)
-    if len(out) > size:
-        raise Unsendable('a varint of more than %d bytes' % size)
-    return bytes(out)
+    return table[text]
 
 
 # ---- frames out ------------------------------------------------------------------------------
 
 def check_lintel(flags, kind, ident, length):
-    """What lintel's own layout forbids beyond constants; a sentence, or None."""
-    if flags not in (0, 1, 3, 4, 5, 7, 8):
+    """What lintel's own layout forbids beyond its constants; a sentence, or None."""
+    if flags not in (0, REPLY, REPLY | ERROR, MORE, REPLY | MORE, REPLY | ERROR | MORE, CONTROL):
         return 'flags 0x%02x do not go together' % flags
     if flags != CONTROL:
         return None
-    if kind not in (HELLO, PING, PONG, BYE, SEALED, FDS):
+    rules = {HELLO: ((48, 51, 99), (0,)), PING: (range(126), None), PONG: (range(126), None),
+             BYE: ((8,), (0,)), SEALED: (range(16, 65536), (0, 1)), FDS: ((4,), (0,))}
+    if kind not in rules:
         return 'no control frame has type %d' % kind
-    sizes = {HELLO: (48, 51, 99), PING: range(126), PONG: range(126), BYE: (8,),
-             SEALED: range(16, 65536), FDS: (4,)}
-    ids = {HELLO: (0,), BYE: (0,), FDS: (0,), SEALED: (0, 1)}
-    if length not in sizes[kind]:
-        return 'a control frame of type %d has no %d bytes' % (kind, length)
-    if kind in ids and ident not in ids[kind]:
-        return 'a control frame of type %d has no id %d' % (kind, ident)
+    sizes, ids = rules[kind]
+    if length not in sizes or ids is not None and ident not in ids:
+        return 'no control frame of type %d has id %d and %d bytes' % (kind, ident, length)
     return None
 
 
 def encode(layout, values, payload):
-    """One frame. values are by name; constants and the length are filled in, what is missing is 0."""
-    values = dict(values, length=len(payload))
-    if len(payload) > layout.length_max():
-        raise Unsendable('the length does not carry %d bytes' % len(payload))
+    """One frame. Constants and the length are filled in, a view that values does not name is 0."""
     if layout.is_lintel:
         fault = check_lintel(*(values.get(name, 0) for name in ('flags', 'type', 'id')),
                              len(payload))
         if fault:
             raise Unsendable(fault)
+    values = dict(values, length=len(payload))
     head = b''.join(put_field(layout, field, values) for field in layout.header)
     tail = b''.join(put_field(layout, field, values) for field in layout.trailer)
     return head + payload + tail
 
 
 def put_field(layout, field, values):
-    if field.code == 'x':
-        return bytes(field.size)
-    if field.code in 'scfd':
-        view = field.views[0]
-        for view in field.views:
-            value = view.constant if view.constant is not None else values.get(view.name)
-            if value is not None:
-                break
-        if field.code in 'fd':
-            return struct.pack('<>'[not layout.little] + field.code, value or 0)
-        value = value or b''
-        if len(value) > field.size:
+    view = field.views[0] if field.views else None
+    given = view and (values.get(view.name) if view.constant is None else view.constant)
+    if field.code in BYTES:
+        if len(given or b'') > field.size:
             raise Unsendable('%s: more than %d bytes' % (view.name, field.size))
-        return value.ljust(field.size, b'\0')
-    word = 0
-    for view in field.views:
-        value = view.constant if view.constant is not None else values.get(view.name)
-        if value is None:
-            value = 0 if view.in_order() or len(field.views) > 1 else max(0, field.range(view)[0])
-        word |= put_word(field, view, value)
-    for view in field.views:
-        must = view.constant if view.constant is not None else \
-            values['length'] if view is layout.length else None
-        if must is not None and reckon(field, view, word)[0] != must:
-            raise Unsendable('%s: another view of its word disturbs it' % view.name)
+        return (given or b'').ljust(field.size, b'\0')
+    if field.code in 'fd':
+        return struct.pack(('<' if layout.little else '>') + field.code, given or 0)
+    word = put_word(layout, field, values)
     if field.code == 'v':
-        return put_varint(word, field.size)
+        return put_varint(word)
     return word.to_bytes(field.size, 'little' if layout.little else 'big')
+
+
+def put_word(layout, field, values):
+    word, fixed = 0, []
+    for view in field.views:
+        value = values.get(view.name) if view.constant is None else view.constant
+        if value is not None:
+            word |= view.bits(value)
+        if view.constant is not None or view is layout.length:
+            fixed.append((view, value))
+    for view, value in fixed:
+        if view.value(word) != value:
+            raise Unsendable('%s: another view of its word disturbs it' % view.name)
+    return word
+
+
+def put_varint(word):
+    out = bytearray()
+    while word > 0x7f:
+        out.append(word & 0x7f | 0x80)
+        word >>= 7
+    return bytes(out + bytes([word]))
 
 
 # ---- frames in -------------------------------------------------------------------------------
@@ -497,65 +461,92 @@ class Decoder:
         self.ended = True
 
     def next(self):
-        if self.error:
-            raise self.error
-        try:
-            frame = self._step()
-            if frame is None and self.ended and self.buffer:
-                raise self._refuse('LINTEL_E_TRUNCATED', 'the stream ended inside the frame')
-        except Refused as error:
-            self.error = error
-            raise
-        return frame
+        if self.error is None:
+            try:
+                return self._step()
+            except Refused as error:
+                self.error = error
+        raise self.error
 
     def _refuse(self, code, text):
         return Refused(code, self.offset, text)
 
+    def _more(self):
+        if self.ended and self.buffer:
+            raise self._refuse('LINTEL_E_TRUNCATED', 'the stream ended inside the frame')
+
     def _step(self):
         values = {}
-        start = self._part(self.layout.header, 0, values, True)
+        start = self._part(self.layout.header, 0, values)
         if start is None:
-            return None
+            return self._more()
         end = start + values['length']
         if len(self.buffer) < end:
-            return None
-        size = self._part(self.layout.trailer, end, values, False)
+            return self._more()
+        size = self._part(self.layout.trailer, end, values)
         if size is None:
-            return None
+            return self._more()
         raw = bytes(self.buffer[:size])
         frame = Frame(self.offset, values, raw[start:end], raw)
         del self.buffer[:size]
         self.offset += size
         return frame
 
-    def _part(self, fields, at, values, is_header):
-        """Read header or trailer from at; its end, or None when it is not whole."""
-        words = []
+    def _part(self, fields, at, values):
+        """Judge header or trailer, which begins at this place. Its end; None: it is not whole."""
+        words, bad = [], None
         for field in fields:
-            size = self._varint(field, at) if field.code == 'v' else field.size
+            try:
+                size = self._varint(field, at) if field.code == 'v' else field.size
+            except Fault as fault:
+                bad = str(fault)
+                break
             if size is None or len(self.buffer) - at < size:
                 return None
-            raw = bytes(self.buffer[at:at + size])
-            words.append((field, get_word(field, raw, self.layout.little)))
+            words.append((field, self._word(field, bytes(self.buffer[at:at + size]))))
             at += size
         self._judge_constants(words)
-        if is_header and self.layout.is_lintel:
+        if fields is self.layout.header and self.layout.is_lintel:
             self._judge_lintel(words)
         for field, word in words:
             for view in field.views:
-                value, fault = reckon(field, view, word)
-                if not fault and view is self.layout.length and value < 0:
-                    fault = 'LINTEL_E_TOO_SMALL'
-                if fault:
-                    raise self._refuse(fault, '%s is out of range' % view.name)
-                values[view.name] = value
-        if is_header and values['length'] > self.limit:
-            raise self._refuse('LINTEL_E_TOO_LARGE', 'length %d exceeds the limit of %d'
-                               % (values['length'], self.limit))
+                if view is not self.layout.length:
+                    values[view.name] = self._value(view, word)
+                else:
+                    values['length'] = None
+        if bad:
+            raise self._refuse(bad, 'a varint that the layout forbids')
+        if fields is self.layout.header:
+            values['length'] = self._length(words)
         return at
 
+    def _length(self, words):
+        view = self.layout.length
+        length = self._value(view, dict(words)[view.field])
+        if length < 0:
+            raise self._refuse('LINTEL_E_TOO_SMALL', 'length %d is below zero' % length)
+        if length > self.limit:
+            raise self._refuse('LINTEL_E_TOO_LARGE', 'length %d exceeds the limit of %d'
+                               % (length, self.limit))
+        return length
+
+    def _value(self, view, word):
+        try:
+            return view.value(word)
+        except Fault as fault:
+            raise self._refuse(str(fault), '%s is out of range' % view.name) from None
+
+    def _word(self, field, raw):
+        if field.code in BYTES:
+            return raw
+        if field.code in 'fd':
+            return struct.unpack(('<' if self.layout.little else '>') + field.code, raw)[0]
+        if field.code == 'v':
+            return sum((byte & 0x7f) << 7 * i for i, byte in enumerate(raw))
+        return int.from_bytes(raw, 'little' if self.layout.little else 'big')
+
     def _varint(self, field, at):
-        """The size of a varint at this place, or None; a form that is not allowed is refused."""
+        """The size of the varint at this place; None: it is not whole."""
         for size in range(1, field.size + 1):
             if at + size > len(self.buffer):
                 return None
@@ -564,21 +555,20 @@ class Decoder:
                 break
             if byte < 0x80:
                 if byte == 0 and size > 1:
-                    raise self._refuse('LINTEL_E_MALFORMED', 'a varint longer than needed')
+                    raise Fault('LINTEL_E_MALFORMED')
                 return size
-        raise self._refuse('LINTEL_E_TOO_LARGE', 'a varint over %d bytes or 64 bits' % field.size)
+        raise Fault('LINTEL_E_TOO_LARGE')
 
     def _judge_constants(self, words):
-        versions = []
+        version = None
         for field, word in words:
             for view in field.views:
-                if view.constant is None or reckon(field, view, word)[0] == view.constant:
+                if view.constant is None or view.holds(word):
                     continue
-                if view.name == 'version':
-                    versions.append(view)
-                    continue
-                raise self._refuse('LINTEL_E_MISMATCH', '%s is not what it must be' % view.name)
-        if versions:
+                if view.name != 'version':
+                    raise self._refuse('LINTEL_E_MISMATCH', '%s is not what it must be' % view.name)
+                version = view
+        if version:
             raise self._refuse('LINTEL_E_VERSION', 'another version')
 
     def _judge_lintel(self, words):
@@ -588,23 +578,27 @@ class Decoder:
             raise self._refuse('LINTEL_E_MALFORMED', fault)
 
 
-# ---- frame lines -----------------------------------------------------------------------------
+# ---- JSON lines ------------------------------------------------------------------------------
 
-def show(value):
-    return 'hex:' + value.hex() if isinstance(value, bytes) else str(value)
+def to_json(frame):
+    """A frame as the program's decode --json prints it."""
+    header = {}
+    for name, value in frame.values.items():
+        if isinstance(value, bytes):
+            value = value.hex()
+        elif isinstance(value, int) and abs(value) > (1 << 53) - 1:
+            value = str(value)
+        header[name] = value
+    return {'offset': frame.offset, 'header': header, 'length': len(frame.payload),
+            'payload': frame.payload.hex()}
 
 
-def frame_line(frame):
-    """OFFSET LENGTH PAYLOADHEX VIEW=VALUE ..., as in proto/vectors."""
-    views = ''.join(' %s=%s' % (name, show(value)) for name, value in frame.values.items())
-    return '%d %d %s%s' % (frame.offset, len(frame.payload), frame.payload.hex() or '-', views)
-
-
-def read_frame_line(line):
-    """Values and payload of a frame line."""
-    _, _, payload, *views = line.split()
+def from_json(layout, item):
+    """Values and payload of such a line; offset and length are ignored."""
     values = {}
-    for view in views:
-        name, _, value = view.partition('=')
-        values[name] = bytes.fromhex(value[4:]) if value.startswith('hex:') else int(value)
-    return values, b'' if payload == '-' else bytes.fromhex(payload)
+    for view in layout.views():
+        value = item.get('header', {}).get(view.name)
+        if value is not None:
+            values[view.name] = bytes.fromhex(value) if view.field.code in BYTES else \
+                float(value) if view.field.code in 'fd' else int(value)
+    return values, bytes.fromhex(item.get('payload', ''))
