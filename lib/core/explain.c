@@ -1,0 +1,212 @@
+#include "core/explain.h"
+#include "core/rules.h"
+#include "core/text.h"
+
+#include <string.h>
+
+enum { SAMPLE = 16 }; /* bytes of a header that are shown, at most */
+
+static struct lintelp_text begin(struct lintel_error *error, int status, uint64_t offset)
+{
+    struct lintelp_text text = lintelp_error(error, status, offset);
+    lintelp_text_str(&text, "frame at byte ");
+    lintelp_text_u64(&text, offset);
+    lintelp_text_str(&text, ": ");
+    return text;
+}
+
+static void tell_number(struct lintelp_text *text, const struct lintelp_view *view, uint64_t number)
+{
+    if (view->hex)
+        lintelp_text_hex(text, number, 2 * view->seen.size);
+    else
+        lintelp_text_u64(text, number);
+}
+
+static void tell_value(struct lintelp_text *text, const struct lintelp_view *view,
+                       const struct lintel_value *value)
+{
+    if (value->kind == LINTEL_BYTES)
+        lintelp_text_quote(text, value->as.bytes, value->size < 20 ? value->size : 20);
+    else if (value->kind == LINTEL_INT)
+        lintelp_text_i64(text, value->as.i);
+    else if (value->kind == LINTEL_FLOAT)
+        lintelp_text_str(text, "another number");
+    else
+        tell_number(text, view, value->as.u);
+}
+
+/* ---- hints ----------------------------------------------------------------------------------- */
+
+static size_t printable(const uint8_t *bytes, size_t size)
+{
+    size_t n = 0;
+    while (n < size && n < SAMPLE && bytes[n] >= 0x20 && bytes[n] < 0x7F)
+        n++;
+    return n;
+}
+
+static int looks_like_tls(const uint8_t *bytes, size_t size)
+{
+    return size >= 3 && bytes[0] >= 0x14 && bytes[0] <= 0x17 && bytes[1] == 3 && bytes[2] <= 4;
+}
+
+/* Text, TLS: what people send to the wrong port. */
+static int hint_bytes(struct lintelp_text *text, const uint8_t *bytes, size_t size)
+{
+    if (looks_like_tls(bytes, size)) {
+        lintelp_text_str(text, " (the bytes look like a TLS record)");
+        return 1;
+    }
+    if (printable(bytes, size) < 4)
+        return 0;
+    lintelp_text_str(text, " (the bytes read ");
+    lintelp_text_quote(text, bytes, printable(bytes, size));
+    lintelp_text_char(text, ')');
+    return 1;
+}
+
+/* A length that would be within the limit if its bytes were the other way round. */
+static void hint_order(struct lintelp_text *text, const struct lintel_layout *layout,
+                       const uint8_t *bytes, size_t have, uint64_t limit)
+{
+    const struct lintelp_view *view = &layout->views[layout->length];
+    struct lintel_value value;
+    uint64_t word, length;
+    uint8_t swapped[8];
+
+    if (view->seen.code == 'v' || view->seen.size < 2 ||
+        !lintelp_layout_peek(layout, (size_t)layout->length, bytes, have, &value, &word))
+        return;
+    lintelp_store(swapped, view->seen.size, layout->little, word);
+    word = lintelp_load(swapped, view->seen.size, !layout->little);
+    if (lintelp_view_compute(view, word, &length) < 0 || length > limit || length == 0)
+        return;
+    lintelp_text_str(text, " (in the other byte order it would be ");
+    lintelp_text_u64(text, length);
+    lintelp_text_char(text, ')');
+}
+
+/* ---- what is bad ----------------------------------------------------------------------------- */
+
+static void tell_constant(struct lintelp_text *text, const struct lintel_layout *layout, int index,
+                          int status, const uint8_t *run, size_t have)
+{
+    const struct lintelp_view *view = &layout->views[index];
+    struct lintel_value found, wanted;
+    uint64_t word;
+
+    if (!lintelp_layout_peek(layout, (size_t)index, run, have, &found, &word) ||
+        !lintel_layout_constant(layout, (size_t)index, &wanted))
+        return;
+    lintelp_text_str(text, view->seen.name);
+    lintelp_text_str(text, status == LINTEL_E_VERSION ? " " : " is ");
+    tell_value(text, view, &found);
+    lintelp_text_str(text, status == LINTEL_E_VERSION ? ", this side speaks " : ", not ");
+    tell_value(text, view, &wanted);
+}
+
+static void tell_small(struct lintelp_text *text, const struct lintelp_view *view, uint64_t word)
+{
+    uint64_t number = (word & view->mask) >> view->seen.shift;
+    uint64_t sum = (uint64_t)view->seen.sum;
+    int negative = lintelp_view_is_signed(view) && number > view->mask >> 1;
+
+    lintelp_text_str(text, view->seen.name);
+    lintelp_text_str(text, negative ? " -" : " ");
+    lintelp_text_u64(text, negative ? view->mask - number + 1 : number);
+    lintelp_text_str(text, " is below the least it can be, ");
+    if (view->seen.sum >= 0)
+        lintelp_text_i64(text, -(int64_t)(sum / view->seen.factor));
+    else
+        lintelp_text_u64(text, (0 - sum - 1) / view->seen.factor + 1);
+}
+
+static void tell_limit(struct lintelp_text *text, uint64_t length, uint64_t limit)
+{
+    lintelp_text_str(text, "length ");
+    lintelp_text_u64(text, length);
+    lintelp_text_str(text, " exceeds the limit of ");
+    lintelp_text_u64(text, limit);
+}
+
+static void tell_varint(struct lintelp_text *text, const struct lintelp_view *view, int status)
+{
+    lintelp_text_str(text, view->seen.name);
+    if (status == LINTEL_E_MALFORMED) {
+        lintelp_text_str(text, " is a varint longer than it needs to be");
+        return;
+    }
+    lintelp_text_str(text, " is a varint over ");
+    lintelp_text_u64(text, view->seen.size);
+    lintelp_text_str(text, view->seen.size == 10 ? " bytes or 64 bits" : " bytes");
+}
+
+static void tell_bad(struct lintelp_text *text, const struct lintel_layout *layout,
+                     const struct lintelp_judgement *j, const uint8_t *run, size_t have,
+                     uint64_t limit)
+{
+    const struct lintelp_view *view = j->view >= 0 ? &layout->views[j->view] : NULL;
+    struct lintel_value value;
+    const char *why = "";
+    uint64_t word;
+
+    if (j->status == LINTEL_E_MISMATCH || j->status == LINTEL_E_VERSION) {
+        tell_constant(text, layout, j->view, j->status, run, have);
+    } else if (view == NULL) {
+        (void)lintelp_rules_judge(run, &why);
+        lintelp_text_str(text, why);
+    } else if (j->status == LINTEL_E_TOO_LARGE && j->header_size > 0 && j->view == layout->length) {
+        tell_limit(text, j->value, limit);
+    } else if (!lintelp_layout_peek(layout, (size_t)j->view, run, have, &value, &word)) {
+        tell_varint(text, view, j->status);
+    } else if (j->status == LINTEL_E_TOO_SMALL) {
+        tell_small(text, view, word);
+    } else {
+        lintelp_text_str(text, view->seen.name);
+        lintelp_text_str(text, " is over 64 bits");
+    }
+}
+
+void lintelp_explain_bad(struct lintel_error *error, const struct lintel_layout *layout,
+                         uint64_t offset, const struct lintelp_judgement *judged,
+                         const uint8_t *bytes, size_t have, uint64_t limit)
+{
+    struct lintelp_text text = begin(error, judged->status, offset);
+    int trailer = judged->view >= 0 && layout->views[judged->view].seen.in_trailer;
+    size_t at = trailer ? (size_t)(judged->header_size + judged->length) : 0;
+
+    if (error == NULL)
+        return;
+    tell_bad(&text, layout, judged, bytes + at, have - at, limit);
+    if (trailer || hint_bytes(&text, bytes, have < layout->header_min ? have : layout->header_min))
+        return;
+    if (judged->status == LINTEL_E_TOO_LARGE && judged->header_size > 0)
+        hint_order(&text, layout, bytes, have, limit);
+}
+
+void lintelp_explain_truncated(struct lintel_error *error, const struct lintel_layout *layout,
+                               uint64_t offset, const uint8_t *bytes, uint64_t have, uint64_t need)
+{
+    struct lintelp_text text = begin(error, LINTEL_E_TRUNCATED, offset);
+    int in_header = layout->varints || need <= layout->header_min;
+
+    lintelp_text_str(&text, "the stream ended after ");
+    lintelp_text_u64(&text, have);
+    lintelp_text_str(&text, in_header ? " of at least " : " of ");
+    lintelp_text_u64(&text, need);
+    lintelp_text_str(&text, " bytes");
+    if (error != NULL && bytes != NULL && in_header && have < layout->header_min)
+        (void)hint_bytes(&text, bytes, (size_t)have);
+}
+
+void lintelp_explain_budget(struct lintel_error *error, uint64_t offset, uint64_t wanted,
+                            uint64_t budget)
+{
+    struct lintelp_text text = begin(error, LINTEL_E_NOMEM, offset);
+
+    lintelp_text_str(&text, "storage for ");
+    lintelp_text_u64(&text, wanted);
+    lintelp_text_str(&text, " bytes exceeds the budget of ");
+    lintelp_text_u64(&text, budget);
+}
