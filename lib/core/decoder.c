@@ -51,12 +51,12 @@ struct lintel_decoder {
 static void plan_span(struct lintel_decoder *d)
 {
     const struct lintelp_plan *plan = &d->layout->plan;
-    uint64_t low = 0, high;
+    const struct lintelp_view *view = &d->layout->views[d->layout->length];
+    uint64_t low, high;
 
     if (!plan->usable || (plan->sum > 0 && (uint64_t)plan->sum > d->limit))
         return;
-    if (plan->sum < 0)
-        low = (0 - (uint64_t)plan->sum - 1) / plan->factor + 1;
+    low = view->low < 0 ? (0 - (uint64_t)view->low - 1) / plan->factor + 1 : 0;
     high = (d->limit - (uint64_t)plan->sum) / plan->factor;
     if (high > plan->raw_max)
         high = plan->raw_max;

@@ -109,17 +109,15 @@ static void tell_constant(struct lintelp_text *text, const struct lintel_layout 
 static void tell_small(struct lintelp_text *text, const struct lintelp_view *view, uint64_t word)
 {
     uint64_t number = (word & view->mask) >> view->seen.shift;
-    uint64_t sum = (uint64_t)view->seen.sum;
+    uint64_t least = 0 - (uint64_t)view->low;
     int negative = lintelp_view_is_signed(view) && number > view->mask >> 1;
 
+    least = least / view->seen.factor + (least % view->seen.factor != 0);
     lintelp_text_str(text, view->seen.name);
     lintelp_text_str(text, negative ? " -" : " ");
     lintelp_text_u64(text, negative ? view->mask - number + 1 : number);
     lintelp_text_str(text, " is below the least it can be, ");
-    if (view->seen.sum >= 0)
-        lintelp_text_i64(text, -(int64_t)(sum / view->seen.factor));
-    else
-        lintelp_text_u64(text, (0 - sum - 1) / view->seen.factor + 1);
+    lintelp_text_u64(text, least);
 }
 
 static void tell_limit(struct lintelp_text *text, uint64_t length, uint64_t limit)

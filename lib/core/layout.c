@@ -211,42 +211,32 @@ int lintelp_view_is_signed(const struct lintelp_view *view)
 int lintelp_view_compute(const struct lintelp_view *view, uint64_t word, uint64_t *value)
 {
     uint64_t number = (word & view->mask) >> view->seen.shift;
-    uint64_t sum = (uint64_t)view->seen.sum;
-    int negative = lintelp_view_is_signed(view) && number > view->mask >> 1;
 
-    if (negative)
-        number = view->mask - number + 1;
+    if (lintelp_view_is_signed(view) && number > view->mask >> 1)
+        return LINTEL_E_TOO_SMALL;
     if (number > UINT64_MAX / view->seen.factor)
-        return negative ? LINTEL_E_TOO_SMALL : LINTEL_E_TOO_LARGE;
-    number *= view->seen.factor;
-    if (negative && (view->seen.sum < 0 || number > sum))
-        return LINTEL_E_TOO_SMALL;
-    if (!negative && view->seen.sum < 0 && number < 0 - sum)
-        return LINTEL_E_TOO_SMALL;
-    if (!negative && view->seen.sum > 0 && number > UINT64_MAX - sum)
         return LINTEL_E_TOO_LARGE;
-    *value = negative ? sum - number : number + sum;
+    number *= view->seen.factor;
+    if (view->low < 0 && number < 0 - (uint64_t)view->low)
+        return LINTEL_E_TOO_SMALL;
+    if (number > UINT64_MAX - view->high)
+        return LINTEL_E_TOO_LARGE;
+    *value = number + (uint64_t)view->seen.sum;
     return LINTEL_OK;
 }
 
 int lintelp_view_invert(const struct lintelp_view *view, uint64_t value, uint64_t *bits)
 {
-    int negative = view->seen.sum > 0 && value < (uint64_t)view->seen.sum;
     uint64_t number = value - (uint64_t)view->seen.sum;
     uint64_t most = view->mask >> view->seen.shift;
     uint64_t back;
 
-    if (negative)
-        number = 0 - number;
-    if (number % view->seen.factor != 0 || (negative && !lintelp_view_is_signed(view)))
-        return LINTEL_E_RANGE;
-    number /= view->seen.factor;
     if (lintelp_view_is_signed(view))
-        most = (most >> 1) + (unsigned)negative;
-    if (number > most || (number << view->seen.shift & ~view->mask) != 0)
+        most >>= 1;
+    if (number % view->seen.factor != 0 || number / view->seen.factor > most)
         return LINTEL_E_RANGE;
-    *bits = (negative ? 0 - number : number << view->seen.shift) & view->mask;
-    if (lintelp_view_compute(view, *bits, &back) < 0 || back != value)
+    *bits = number / view->seen.factor << view->seen.shift;
+    if ((*bits & ~view->mask) != 0 || lintelp_view_compute(view, *bits, &back) < 0 || back != value)
         return LINTEL_E_RANGE;
     return LINTEL_OK;
 }

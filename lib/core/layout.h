@@ -14,6 +14,8 @@
 struct lintelp_view {
     struct lintel_view seen; /* what the public header shows; mask 0 stands for the field whole */
     uint64_t mask;           /* the same, never 0 for integers: bits of the word that count */
+    int64_t low;             /* the least of the running sums, at most 0 */
+    uint64_t high;           /* the greatest of the running sums, at least 0 */
     uint8_t ops;             /* 1: it has a mask, a shift, a factor or a sum */
     uint8_t fallible;        /* 1: reading it can overflow or go below zero */
     uint8_t hex;             /* 1: its constant was written in hex */
@@ -102,8 +104,8 @@ int lintelp_layout_measure(const struct lintel_layout *layout, struct lintelp_ju
 int lintelp_layout_peek(const struct lintel_layout *layout, size_t view, const uint8_t *bytes,
                         size_t have, struct lintel_value *value, uint64_t *word);
 
-/* The number that a word of its field stands for: word * factor + sum, exactly. LINTEL_E_TOO_SMALL
- * below zero, LINTEL_E_TOO_LARGE over 64 bits. */
+/* The number that a word of its field stands for: ops from left to right, each result from 0 to
+ * 2^64-1, else LINTEL_E_TOO_SMALL or _TOO_LARGE. A signed word below zero is too small. */
 int lintelp_view_compute(const struct lintelp_view *view, uint64_t word, uint64_t *value);
 /* The bits that stand for a number. LINTEL_E_RANGE where there are none. */
 int lintelp_view_invert(const struct lintelp_view *view, uint64_t value, uint64_t *bits);

@@ -163,6 +163,10 @@ static int add_sum(struct parser *p, size_t start, struct lintelp_view *view, ch
         return refuse(p, start, "the sums are over 63 bits");
     sum += step;
     view->seen.sum = sum;
+    if (sum < view->low)
+        view->low = sum;
+    if (sum > 0 && (uint64_t)sum > view->high)
+        view->high = (uint64_t)sum;
     return LINTEL_OK;
 }
 
@@ -518,8 +522,7 @@ static int check_length(struct parser *p, size_t index)
 {
     struct lintelp_view *view = &p->views[index];
     const struct code *code = find_code(view->seen.code);
-    uint64_t top = LINTEL_LENGTH_MAX;
-    int rc;
+    uint64_t most, top;
 
     if (view->seen.in_trailer)
         return refuse_name(p, index, " must stand before '*'");
@@ -527,10 +530,14 @@ static int check_length(struct parser *p, size_t index)
         return refuse_name(p, index, " must be an integer");
     if (view->seen.constant)
         return refuse_name(p, index, " cannot be a constant");
-    rc = lintelp_view_compute(view, greatest_word(view), &top);
-    if (rc == LINTEL_E_TOO_SMALL)
+    most = greatest_word(view) >> view->seen.shift;
+    if (most > (UINT64_MAX - view->high) / view->seen.factor)
+        most = (UINT64_MAX - view->high) / view->seen.factor;
+    most *= view->seen.factor;
+    if (view->low < 0 && most < 0 - (uint64_t)view->low)
         return refuse_name(p, index, " would always be below zero");
-    if (rc == LINTEL_E_TOO_LARGE || top > LINTEL_LENGTH_MAX)
+    top = most + (uint64_t)view->seen.sum;
+    if (top > LINTEL_LENGTH_MAX)
         top = LINTEL_LENGTH_MAX;
     p->made.length_max = top;
     return LINTEL_OK;
@@ -545,7 +552,8 @@ static int check_whole(struct parser *p)
         struct lintelp_view *view = &p->views[i];
         int integer = find_code(view->seen.code)->shape == WORD ||
                       find_code(view->seen.code)->shape == VARINT;
-        view->fallible = view->seen.sum != 0 || view->seen.factor > 1;
+        view->fallible = view->low < 0 || view->high > 0 || view->seen.factor > 1 ||
+                         (view->ops && lintelp_view_is_signed(view));
         if (named(p, i, "length")) {
             p->made.length = (int16_t)i;
             rc = check_length(p, i);
