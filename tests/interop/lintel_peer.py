@@ -209,6 +209,9 @@ class Layout:
 
     def _field(self):
         start = self.at
+        part = self.header if self.star is None else self.trailer
+        if len(self.header) + len(self.trailer) == 64:
+            self._fail('more than 64 fields')
         count = self._take('[0-9]+')
         code = self._take('[xcbB?hHtTiIlLqQfdsv]')
         if code is None:
@@ -217,14 +220,14 @@ class Layout:
                                   or code == 'v' and int(count) > 10):
             self._fail('a count that cannot be', start)
         field = Field(code, count and int(count))
+        if sum(each.size for each in part) + field.size > 1024:
+            self._fail('more than 1024 bytes', start)
         if self._take(':') is None:
             if code != 'x':
                 self._fail('only x may be nameless')
             return field
         field.views.append(self._view(field))
         while self._take(','):
-            if code not in INTEGERS and code != '?':
-                self._fail('only integers are shared by views')
             field.views.append(self._view(field))
         self._clash(field)
         return field
@@ -236,6 +239,10 @@ class Layout:
             self._fail('no name, or one of more than 31 characters', start)
         if any(name == view.name for view in self.views() + field.views):
             self._fail('the name stands twice', start)
+        if field.views and field.code not in INTEGERS and field.code != '?':
+            self._fail('only integers are shared by views', start)
+        if len(self.views() + field.views) == 64:
+            self._fail('more than 64 views', start)
         view = View(field, name, start + 1)
         while self._op(field, view):
             pass
@@ -244,10 +251,12 @@ class Layout:
         return view
 
     def _number(self):
-        digits = self._take('0[xX][0-9A-Fa-f]+|[0-9]+')
-        if digits is None or int(digits, 16 if 'x' in digits.lower() else 10) > WORD_MAX:
-            self._fail('no number, or one over 64 bits')
-        return int(digits, 16 if 'x' in digits.lower() else 10)
+        start = self.at
+        digits = self._take('0[xX][0-9A-Fa-f]*|[0-9]+') or ''
+        base = 16 if digits[1:2] in ('x', 'X') else 10
+        if digits in ('', '0x', '0X') or int(digits, base) > WORD_MAX:
+            self._fail('no number, or one over 64 bits', start)
+        return int(digits, base)
 
     def _op(self, field, view):
         start = self.at
@@ -309,15 +318,10 @@ class Layout:
             self._fail('no *')
         self.length = next((view for view in self.views() if view.name == 'length'), None)
         if self.length is None:
-            self._fail('no view is named length')
+            self._fail('no view is named length', self.star)
         if (self.length.field in self.trailer or self.length.field.code not in INTEGERS
                 or self.length.constant is not None or self.length.greatest() is None):
             self._fail('not a length', self.length.column - 1)
-        if len(self.views()) > 64 or len(self.header) + len(self.trailer) > 64:
-            self._fail('more than 64 views or fields')
-        for part in (self.header, self.trailer):
-            if sum(field.size for field in part) > 1024:
-                self._fail('more than 1024 bytes')
 
     def views(self):
         return [view for field in self.header + self.trailer for view in field.views]

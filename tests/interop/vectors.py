@@ -119,6 +119,23 @@ def covered(root):
     return sorted(set(peer.known()) - names)
 
 
+def check_refused(root):
+    """What is wrong with each line of refused.txt, and how many lines there are."""
+    faults, count = [], 0
+    for line in read(root, 'vectors/refused.txt').splitlines():
+        if not line or line.startswith('#'):
+            continue
+        count += 1
+        column, text = line.split(' ', 1)
+        try:
+            peer.Layout(text)
+            faults.append('%s: is taken' % text)
+        except peer.LayoutError as error:
+            if error.column != int(column):
+                faults.append('%s: %s, not column %s' % (text, error, column))
+    return faults, count
+
+
 def main(root):
     counts, failed = {}, 0
     for kind in ('valid', 'invalid'):
@@ -133,10 +150,13 @@ def main(root):
             if fault:
                 failed += 1
                 print('FAIL %s/%s: %s' % (kind, name, fault))
-    for name in covered(root):
+    faults, counts['refused'] = check_refused(root)
+    faults += ['no valid vector of the layout %s' % name for name in covered(root)]
+    for fault in faults:
         failed += 1
-        print('FAIL no valid vector of the layout %s' % name)
-    print('%d valid, %d invalid, %d failed' % (counts['valid'], counts['invalid'], failed))
+        print('FAIL %s' % fault)
+    print('%d valid, %d invalid, %d refused layouts, %d failed'
+          % (counts['valid'], counts['invalid'], counts['refused'], failed))
     return 1 if failed or not all(counts.values()) else 0
 
 
