@@ -4,20 +4,6 @@
 
 #include "tool.h"
 
-static int is_bytes(char code)
-{
-    return code == 's' || code == 'c';
-}
-
-/* Zero of the kind that a view takes. */
-static struct lintel_value zero_of(const struct lintel_view *view)
-{
-    static const uint8_t zeros[LINTEL_HEADER_MAX];
-    if (is_bytes(view->code))
-        return lintel_bytes(zeros, view->size);
-    return view->code == 'f' || view->code == 'd' ? lintel_float(0) : lintel_uint(0);
-}
-
 /* ---- --layout, --max-frame ------------------------------------------------------------------- */
 
 static int open_layout(struct tool_framing *framing)
@@ -41,22 +27,6 @@ static int open_layout(struct tool_framing *framing)
     return TOOL_OK;
 }
 
-static void prepare_values(struct tool_framing *framing)
-{
-    framing->count = lintel_layout_view_count(framing->layout);
-    for (size_t i = 0; i < framing->count; i++)
-        framing->values[i] = zero_of(lintel_layout_view(framing->layout, i));
-    framing->type_view = lintel_layout_find(framing->layout, "type");
-    framing->id_view = lintel_layout_find(framing->layout, "id");
-    if (framing->id_view >= 0) {
-        char code = lintel_layout_view(framing->layout, (size_t)framing->id_view)->code;
-        if (is_bytes(code) || code == 'f' || code == 'd')
-            framing->id_view = -1;
-    }
-}
-
-/* ---- --set, --type --------------------------------------------------------------------------- */
-
 /* Whether the library takes the values as they are, whatever the length. */
 static int check_values(const struct tool_framing *framing, struct lintel_error *error)
 {
@@ -69,6 +39,39 @@ static int check_values(const struct tool_framing *framing, struct lintel_error 
                                        framing->count, error);
     return rc == LINTEL_E_RANGE ? rc : LINTEL_OK;
 }
+
+/* The largest id of the form 2^n - 1 that the view takes; a view that takes none is no id. */
+static void find_id_max(struct tool_framing *framing)
+{
+    framing->id_view = lintel_layout_find(framing->layout, "id");
+    framing->id_max = 0;
+    if (framing->id_view < 0)
+        return;
+    const struct lintel_view *view = lintel_layout_view(framing->layout, (size_t)framing->id_view);
+    if (!view->constant && view->code != 'f' && view->code != 'd') {
+        struct lintel_value *value = &framing->values[framing->id_view];
+        framing->id_max = UINT64_MAX;
+        for (; framing->id_max > 0; framing->id_max >>= 1) {
+            *value = lintel_uint(framing->id_max);
+            if (check_values(framing, NULL) == LINTEL_OK)
+                break;
+        }
+        *value = lintel_uint(0);
+    }
+    if (framing->id_max == 0)
+        framing->id_view = -1;
+}
+
+static void prepare_values(struct tool_framing *framing)
+{
+    framing->count = lintel_layout_view_count(framing->layout);
+    for (size_t i = 0; i < framing->count; i++)
+        framing->values[i] = lintel_uint(0);
+    framing->type_view = lintel_layout_find(framing->layout, "type");
+    find_id_max(framing);
+}
+
+/* ---- --set, --type --------------------------------------------------------------------------- */
 
 static int set_one(struct tool_framing *framing, const char *item)
 {
@@ -144,4 +147,11 @@ void tool_framing_close(struct tool_framing *framing)
         tool_buffer_free(&framing->storage[i]);
     lintel_layout_free(framing->layout);
     framing->layout = NULL;
+}
+
+uint64_t tool_next_id(const struct tool_framing *framing, uint64_t id)
+{
+    if (id == 0)
+        return 0;
+    return id >= framing->id_max ? 1 : id + 1;
 }

@@ -99,6 +99,7 @@ int main(int argc, char **argv)
     /* A reader that went away is a failure like any other: exit 1 and a line that says so. */
     signal(SIGPIPE, SIG_IGN);
     fill_standard_descriptors();
+    setvbuf(stdout, NULL, _IOFBF, 65536);
     int status = dispatch(argc, argv);
     if (status != TOOL_OK)
         return status;

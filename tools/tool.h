@@ -156,8 +156,9 @@ struct tool_framing {
     struct lintel_layout *layout;
     uint64_t limit; /* payload bytes of a frame: max_frame, or 16 MiB, or what the layout carries */
     size_t count;   /* of values: the layout's views */
-    struct lintel_value values[LINTEL_VIEWS_MAX]; /* what the options set; else 0, of its kind */
-    int id_view;   /* the view of that name, if it is an integer; else -1 */
+    struct lintel_value values[LINTEL_VIEWS_MAX]; /* what the options set; else 0 */
+    uint64_t id_max;                              /* ids count from 1 to this */
+    int id_view;   /* the view of that name, if ids can be counted in it; else -1 */
     int type_view; /* the view of that name; -1 */
     int id_set;    /* 1: by --set */
     struct tool_buffer storage[LINTEL_VIEWS_MAX];
@@ -198,6 +199,8 @@ struct tool_framing {
  * printed. To be ended with tool_framing_close() in either case. */
 int tool_framing_open(struct tool_framing *framing);
 void tool_framing_close(struct tool_framing *framing);
+/* The id after this one: counts past the largest to 1; 0 stays 0. */
+uint64_t tool_next_id(const struct tool_framing *framing, uint64_t id);
 
 /* ---- the subcommands ------------------------------------------------------------------------- */
 

@@ -124,7 +124,7 @@ static int read_float(struct lintel_value *out, const char *text)
     if (!*text || strchr(" \t\n\v\f\r", *text))
         return 0;
     double number = strtod(text, &end);
-    if (*end)
+    if (*end || (isinf(number) && text[strspn(text, "+-")] != 'i'))
         return 0;
     *out = lintel_float(number);
     return 1;
@@ -160,10 +160,23 @@ static int reads_back(const char *text, char code, double number)
     return code == 'f' ? (float)read == (float)number : read == number;
 }
 
+/* With sign and payload where they are not plain; strtod() reads it back to the same bits. */
+static void nan_text(char out[TOOL_FLOAT_SIZE], double number)
+{
+    uint64_t bits;
+    memcpy(&bits, &number, sizeof bits);
+    const char *sign = bits >> 63 ? "-" : "";
+    bits &= ((uint64_t)1 << 51) - 1;
+    if (bits == 0)
+        snprintf(out, TOOL_FLOAT_SIZE, "%snan", sign);
+    else
+        snprintf(out, TOOL_FLOAT_SIZE, "%snan(0x%llx)", sign, (unsigned long long)bits);
+}
+
 void tool_float_text(char out[TOOL_FLOAT_SIZE], char code, double number)
 {
     if (number != number) {
-        snprintf(out, TOOL_FLOAT_SIZE, "nan");
+        nan_text(out, number);
         return;
     }
     if (isinf(number)) {

@@ -1,0 +1,20 @@
+/*
+ * show: a frame in one of four forms, for people (text, hex), programs (JSON), and as it is (raw).
+ */
+#ifndef LINTEL_SHOW_H
+#define LINTEL_SHOW_H
+
+#include "tool.h"
+
+enum show_form {
+    SHOW_TEXT, /* a line: offset, fields, length, the payload in quotes */
+    SHOW_JSON, /* a line: one object, which `encode --json` reads */
+    SHOW_HEX,  /* that line without the payload, then all bytes of the frame, 16 a line */
+    SHOW_RAW   /* the payload, nothing else */
+};
+
+/* Print a frame that was read under this layout. What could not be written shows in ferror(). */
+void show_frame(FILE *out, enum show_form form, const struct lintel_layout *layout,
+                const struct lintel_frame *frame);
+
+#endif
