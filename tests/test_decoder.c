@@ -58,11 +58,663 @@ static void decoder_refuses_the_invalid_vectors(void **state)
     assert_true(each_vector("invalid", check_invalid) >= 30);
 }
 
+/* ---- every byte changed, every end cut off --------------------------------------------------- */
+
+static const char two_frames[] = "4c540100 00000007 00000001 00000003 616263"
+                                 "4c540101 00000007 00000001 00000000";
+
+/* Frames or an error of the peer, and nothing else. */
+static void check_ending(const char *name, const char *seen)
+{
+    static const char *const endings[] = {"LINTEL_E_TRUNCATED", "LINTEL_E_TOO_SMALL",
+                                          "LINTEL_E_TOO_LARGE", "LINTEL_E_MISMATCH",
+                                          "LINTEL_E_VERSION",   "LINTEL_E_MALFORMED"};
+    const char *error = strstr(seen, "error ");
+
+    if (error == NULL && strstr(seen, "end ") != NULL)
+        return;
+    for (size_t i = 0; error != NULL && i < COUNT(endings); i++)
+        if (strncmp(error + 6, endings[i], strlen(endings[i])) == 0)
+            return;
+    fail_msg("%s: %s", name, seen);
+}
+
+static void decoder_ends_well_on_every_single_byte_change(void **state)
+{
+    struct bytes wire = from_hex(two_frames);
+    struct way whole = {NULL, 0, 0, 0, 1};
+    static const size_t one = 1;
+    struct way bytewise = {&one, 1, 0, 0, 0};
+    (void)state;
+
+    for (size_t i = 0; i < wire.size; i++) {
+        uint8_t was = wire.data[i];
+        for (unsigned value = 0; value < 256; value++) {
+            char *a, *b;
+            wire.data[i] = (uint8_t)value;
+            a = story(NULL, wire.data, wire.size, &whole);
+            b = story(NULL, wire.data, wire.size, &bytewise);
+            check_ending("changed", a);
+            if (strcmp(a, b) != 0)
+                fail_msg("byte %zu is %u:\n%s---\n%s", i, value, a, b);
+            free(a);
+            free(b);
+        }
+        wire.data[i] = was;
+    }
+    free(wire.data);
+}
+
+static void check_truncations(const struct vector *vector)
+{
+    struct lintel_layout *layout = make_layout(vector->layout);
+    struct lintel_decoder_options options = options_of(layout, vector->max_frame);
+
+    for (size_t size = 0; size < vector->wire.size && size < 64; size++) {
+        struct way whole = {NULL, 0, 0, 0, 1};
+        static const size_t three = 3;
+        struct way threes = {&three, 1, 0, 2, 0};
+        char *a = story(&options, vector->wire.data, size, &whole);
+        char *b = story(&options, vector->wire.data, size, &threes);
+        check_ending(vector->name, a);
+        if (strcmp(a, b) != 0)
+            fail_msg("%s, %zu bytes:\n%s---\n%s", vector->name, size, a, b);
+        free(a);
+        free(b);
+    }
+    lintel_layout_free(layout);
+}
+
+static void decoder_ends_well_on_every_truncation(void **state)
+{
+    (void)state;
+    (void)each_vector("valid", check_truncations);
+    (void)each_vector("invalid", check_truncations);
+}
+
+/* Every partition of a stream of two frames with payloads of 0 to 2 bytes, for a short layout. */
+static void decoder_gives_the_same_for_every_partition(void **state)
+{
+    static const char *const streams[] = {"00 00",         "01aa 00", "00 01aa",    "02aabb 02ccdd",
+                                          "01aa 03bbccdd", "05aabb",  "03aabbcc 04"};
+    struct lintel_layout *layout = make_layout("u8");
+    struct lintel_decoder_options options = options_of(layout, 4);
+    const struct way whole = {NULL, 0, 0, 0, 0};
+    (void)state;
+
+    for (size_t i = 0; i < COUNT(streams); i++) {
+        struct bytes wire = from_hex(streams[i]);
+        char *expected = story(&options, wire.data, wire.size, &whole);
+        for (unsigned cuts = 0; cuts < 1u << (wire.size - 1); cuts++) {
+            size_t sizes[16];
+            size_t count = 0;
+            sizes[count] = 1;
+            for (size_t at = 1; at < wire.size; at++) {
+                if (cuts >> (at - 1) & 1)
+                    sizes[++count] = 0;
+                sizes[count]++;
+            }
+            for (int how = 0; how < 4; how++) {
+                struct way way = {sizes, count + 1, how & 1, how & 2, 0};
+                char *seen = story(&options, wire.data, wire.size, &way);
+                if (strcmp(expected, seen) != 0)
+                    fail_msg("%s cut by %x, way %d:\n%s---\n%s", streams[i], cuts, how, seen,
+                             expected);
+                free(seen);
+            }
+        }
+        free(expected);
+        free(wire.data);
+    }
+    lintel_layout_free(layout);
+}
+
+/* ---- the words of errors --------------------------------------------------------------------- */
+
+static void expect_error(const char *text, const char *hex, uint64_t max_frame, int status,
+                         uint64_t at, const char *says)
+{
+    struct lintel_layout *layout = make_layout(text);
+    struct lintel_decoder_options options = options_of(layout, max_frame);
+    struct bytes wire = from_hex(hex);
+    struct lintel_decoder *decoder;
+    struct lintel_frame frame;
+    struct lintel_error error;
+    int rc;
+
+    assert_int_equal(lintel_decoder_new(&decoder, &options, NULL), LINTEL_OK);
+    assert_int_equal(lintel_decoder_feed(decoder, wire.data, wire.size), LINTEL_OK);
+    (void)lintel_decoder_end(decoder);
+    while ((rc = lintel_decoder_next(decoder, &frame)) == 1)
+        continue;
+    lintel_decoder_error(decoder, &error);
+    if (rc != status || error.status != status || error.at != at || strcmp(error.text, says) != 0)
+        fail_msg("%s over %s: %d at %d: %s", text, hex, rc, (int)error.at, error.text);
+    lintel_decoder_free(decoder);
+    free(wire.data);
+    lintel_layout_free(layout);
+}
+
+static void decoder_says_what_where_and_against_which_limit(void **state)
+{
+    struct text thousand = {NULL, 0};
+    (void)state;
+
+    text_add(&thousand, "000003fc");
+    for (int i = 0; i < 1020; i++)
+        text_add(&thousand, "00");
+    text_add(&thousand, "48545450");
+    expect_error("u32", thousand.data, 0, LINTEL_E_TOO_LARGE, 1024,
+                 "frame at byte 1024: length 1213486160 exceeds the limit of 16777216 (the bytes "
+                 "read \"HTTP\")");
+    free(thousand.data);
+    expect_error("lintel", "485454502f312e3120323030204f4b0d0a", 0, LINTEL_E_MISMATCH, 0,
+                 "frame at byte 0: magic is 0x4854, not 0x4C54 (the bytes read \"HTTP/1.1 200 "
+                 "OK\")");
+    expect_error("lintel", "5353482d322e302d4f70656e5353485f", 0, LINTEL_E_MISMATCH, 0,
+                 "frame at byte 0: magic is 0x5353, not 0x4C54 (the bytes read "
+                 "\"SSH-2.0-OpenSSH_\")");
+    expect_error("lintel", "16030100c8010000c403030000000000", 0, LINTEL_E_MISMATCH, 0,
+                 "frame at byte 0: magic is 0x1603, not 0x4C54 (the bytes look like a TLS record)");
+    expect_error("lintel", "4c540200000000000000000000000000", 0, LINTEL_E_VERSION, 0,
+                 "frame at byte 0: version 2, this side speaks 1");
+    expect_error("lintel", "4c540110000000000000000000000000", 0, LINTEL_E_MISMATCH, 0,
+                 "frame at byte 0: reserved is 16, not 0");
+    expect_error("lintel", "4c540102000000000000000000000000", 0, LINTEL_E_MALFORMED, 0,
+                 "frame at byte 0: the flag ERROR needs REPLY");
+    expect_error("lintel", "4c540108000000070000000000000000", 0, LINTEL_E_MALFORMED, 0,
+                 "frame at byte 0: there is no control frame of this type");
+    expect_error("u32", "05000000", 0, LINTEL_E_TOO_LARGE, 0,
+                 "frame at byte 0: length 83886080 exceeds the limit of 16777216 (in the other "
+                 "byte order it would be 5)");
+    expect_error("u32", "00000000 0000", 0, LINTEL_E_TRUNCATED, 4,
+                 "frame at byte 4: the stream ended after 2 of at least 4 bytes");
+    expect_error("u32", "00000002 aa", 0, LINTEL_E_TRUNCATED, 0,
+                 "frame at byte 0: the stream ended after 5 of 6 bytes");
+    expect_error("postgres", "51 00000003", 0, LINTEL_E_TOO_SMALL, 0,
+                 "frame at byte 0: length 3 is below the least it can be, 4");
+    expect_error("kafka", "ffffffff", 0, LINTEL_E_TOO_SMALL, 0,
+                 "frame at byte 0: length -1 is below the least it can be, 0");
+    expect_error("amqp", "01 0000 00000001 aa cd", 0, LINTEL_E_MISMATCH, 0,
+                 "frame at byte 0: end is 0xCD, not 0xCE");
+    expect_error("mqtt", "30 8000", 0, LINTEL_E_MALFORMED, 0,
+                 "frame at byte 0: length is a varint longer than it needs to be");
+    expect_error("mqtt", "30 ffffffff", 0, LINTEL_E_TOO_LARGE, 0,
+                 "frame at byte 0: length is a varint over 4 bytes");
+    expect_error("protobuf", "ffffffffffffffffff02", 0, LINTEL_E_TOO_LARGE, 0,
+                 "frame at byte 0: length is a varint over 10 bytes or 64 bits");
+    expect_error("!4s:mark='ABCD' B:length *", "4142434500", 0, LINTEL_E_MISMATCH, 0,
+                 "frame at byte 0: mark is \"ABCE\", not \"ABCD\" (the bytes read \"ABCE\")");
+}
+
+/* ---- limits ---------------------------------------------------------------------------------- */
+
+static void decoder_holds_the_limit_to_the_byte(void **state)
+{
+    (void)state;
+    for (uint64_t limit = 4; limit <= 6; limit++) {
+        struct lintel_decoder_options options = options_of(NULL, limit);
+        struct bytes wire = from_hex("4c540100 00000000 00000000 00000005 6162636465");
+        char *seen = same_story_every_way("limit", &options, wire.data, wire.size);
+        assert_int_equal(strncmp(seen, limit < 5 ? "error LINTEL_E_TOO_LARGE 0" : "0 5 ", 4), 0);
+        free(seen);
+        free(wire.data);
+    }
+}
+
+static void decoder_new_refuses_a_limit_that_cannot_be(void **state)
+{
+    struct lintel_layout *layout = make_layout("u16");
+    struct lintel_decoder_options options = options_of(layout, 65536);
+    struct lintel_decoder *decoder = NULL;
+    struct lintel_error error;
+    (void)state;
+
+    assert_int_equal(lintel_decoder_new(&decoder, &options, &error), LINTEL_E_RANGE);
+    assert_string_equal(error.text, "a frame limit of 65536 is more than the layout's length can "
+                                    "carry, 65535");
+    options.max_frame = 65535;
+    assert_int_equal(lintel_decoder_new(&decoder, &options, &error), LINTEL_OK);
+    lintel_decoder_free(decoder);
+    options.size++;
+    assert_int_equal(lintel_decoder_new(&decoder, &options, &error), LINTEL_E_USAGE);
+    assert_int_equal(lintel_decoder_new(NULL, NULL, NULL), LINTEL_E_USAGE);
+    lintel_layout_free(layout);
+}
+
+static void decoder_skips_what_is_over_the_limit(void **state)
+{
+    static const char hex[] = "01aa 05bbbbbbbbbb 02cccc 03dddddd 01ee";
+    struct lintel_layout *layout = make_layout("u8");
+    struct lintel_decoder_options options = options_of(layout, 2);
+    struct bytes wire = from_hex(hex);
+    char *seen;
+    (void)state;
+
+    options.over_limit = LINTEL_OVER_LIMIT_SKIP;
+    seen = same_story_every_way("skip", &options, wire.data, wire.size);
+    assert_string_equal(seen, "0 1 aa length=1\n8 2 cccc length=2\n15 1 ee length=1\nend 17\n");
+    free(seen);
+    wire.size = 5;
+    seen = same_story_every_way("skip, truncated", &options, wire.data, wire.size);
+    assert_string_equal(seen, "0 1 aa length=1\nerror LINTEL_E_TRUNCATED 2\nframe at byte 2: the "
+                              "stream ended after 3 of 6 bytes\n");
+    free(seen);
+    free(wire.data);
+    lintel_layout_free(layout);
+}
+
+static void decoder_counts_what_it_skips(void **state)
+{
+    struct lintel_layout *layout = make_layout("u8");
+    struct lintel_decoder_options options = options_of(layout, 1);
+    struct lintel_decoder *decoder;
+    struct lintel_frame frame;
+    static const uint8_t wire[] = {200, 1, 2, 3};
+    static const uint8_t rest[197 + 2] = {[197] = 1, [198] = 7};
+    (void)state;
+
+    options.over_limit = LINTEL_OVER_LIMIT_SKIP;
+    assert_int_equal(lintel_decoder_new(&decoder, &options, NULL), LINTEL_OK);
+    assert_int_equal(lintel_decoder_feed(decoder, wire, sizeof wire), LINTEL_OK);
+    assert_int_equal(lintel_decoder_next(decoder, &frame), 0);
+    assert_int_equal(lintel_decoder_need(decoder), 197);
+    assert_int_equal(lintel_decoder_memory(decoder), 0);
+    assert_int_equal(lintel_decoder_skipped(decoder), 0);
+    assert_int_equal(lintel_decoder_feed(decoder, rest, sizeof rest), LINTEL_OK);
+    assert_int_equal(lintel_decoder_next(decoder, &frame), 1);
+    assert_int_equal(lintel_decoder_skipped(decoder), 1);
+    assert_int_equal(frame.offset, 201);
+    lintel_decoder_free(decoder);
+    lintel_layout_free(layout);
+}
+
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+/* Law 2: storage follows the bytes that came, not the length that was claimed. */
+static void decoder_grows_as_bytes_arrive(void **state)
+{
+    struct lintel_decoder_options options = options_of(NULL, 16 << 20);
+    struct bytes header = from_hex("4c540100 00000000 00000000 00ffffff");
+    struct lintel_decoder *decoder;
+    struct lintel_frame frame;
+    struct failing failing;
+    static uint8_t piece[1000];
+    size_t arrived = 16;
+    (void)state;
+
+    for (int in_place = 0; in_place < 2; in_place++) {
+        failing_init(&failing);
+        options.allocator = &failing.allocator;
+        assert_int_equal(lintel_decoder_new(&decoder, &options, NULL), LINTEL_OK);
+        arrived = 0;
+        for (int i = 0; i < 300; i++) {
+            const uint8_t *bytes = i == 0 ? header.data : piece;
+            size_t left = i == 0 ? header.size : sizeof piece;
+            while (left > 0) {
+                void *space;
+                size_t room = left;
+                if (in_place) {
+                    assert_int_equal(lintel_decoder_space(decoder, &space, &room), LINTEL_OK);
+                    room = room < left ? room : left;
+                    memcpy(space, bytes, room);
+                    assert_int_equal(lintel_decoder_filled(decoder, room), LINTEL_OK);
+                } else {
+                    assert_int_equal(lintel_decoder_feed(decoder, bytes, room), LINTEL_OK);
+                }
+                assert_int_equal(lintel_decoder_next(decoder, &frame), 0);
+                bytes += room;
+                left -= room;
+                arrived += room;
+                assert_true(lintel_decoder_memory(decoder) <=
+                            (2 * arrived > 16384 ? 2 * arrived : 16384));
+            }
+        }
+        assert_int_equal(lintel_decoder_need(decoder), 16 + 0xffffff - arrived);
+        lintel_decoder_free(decoder);
+        assert_int_equal(failing.blocks, 0);
+    }
+    free(header.data);
+}
+
+static void decoder_keeps_the_budget(void **state)
+{
+    struct lintel_decoder_options options = options_of(NULL, 1000);
+    struct bytes wire = from_hex("4c540100 00000000 00000000 000003e8 aabbcc");
+    struct lintel_decoder *decoder;
+    struct lintel_frame frame;
+    struct lintel_error error;
+    void *space;
+    size_t size;
+    (void)state;
+
+    options.max_memory = 1015;
+    assert_int_equal(lintel_decoder_new(&decoder, &options, NULL), LINTEL_OK);
+    assert_int_equal(lintel_decoder_feed(decoder, wire.data, wire.size), LINTEL_OK);
+    assert_int_equal(lintel_decoder_next(decoder, &frame), LINTEL_E_NOMEM);
+    assert_int_equal(lintel_decoder_next(decoder, &frame), LINTEL_E_NOMEM);
+    lintel_decoder_error(decoder, &error);
+    assert_string_equal(error.text,
+                        "frame at byte 0: storage for 1016 bytes exceeds the budget of 1015");
+    lintel_decoder_reset(decoder);
+    assert_int_equal(lintel_decoder_space(decoder, &space, &size), LINTEL_OK);
+    assert_int_equal(size, 1015);
+    lintel_decoder_free(decoder);
+    options.max_memory = 1016;
+    assert_int_equal(lintel_decoder_new(&decoder, &options, NULL), LINTEL_OK);
+    assert_int_equal(lintel_decoder_feed(decoder, wire.data, wire.size), LINTEL_OK);
+    assert_int_equal(lintel_decoder_next(decoder, &frame), 0);
+    lintel_decoder_free(decoder);
+    free(wire.data);
+}
+
+/* Feed, with every allocation failing in turn; after each failure the decoder goes on. */
+static void decoder_survives_failing_memory(void **state)
+{
+    struct bytes wire = from_hex(two_frames);
+    struct lintel_decoder_options options = LINTEL_DECODER_OPTIONS_INIT;
+    struct failing failing;
+    long at;
+    (void)state;
+
+    for (at = 1; at < 100; at++) {
+        struct lintel_decoder *decoder = NULL;
+        struct lintel_frame frame;
+        int frames = 0;
+        int rc;
+        failing_init(&failing);
+        failing.fail_at = at;
+        options.allocator = &failing.allocator;
+        rc = lintel_decoder_new(&decoder, &options, NULL);
+        assert_int_equal(rc, at == 1 ? LINTEL_E_NOMEM : LINTEL_OK);
+        for (size_t i = 0; rc == LINTEL_OK && i < wire.size; i++) {
+            assert_int_equal(lintel_decoder_feed(decoder, wire.data + i, 1), LINTEL_OK);
+            while ((rc = lintel_decoder_next(decoder, &frame)) != 0) {
+                assert_true(rc == 1 || rc == LINTEL_E_NOMEM);
+                frames += rc == 1;
+            }
+        }
+        if (at > 1)
+            assert_int_equal(frames, 2);
+        lintel_decoder_free(decoder);
+        assert_int_equal(failing.blocks, 0);
+        if (failing.calls < at)
+            break;
+    }
+    assert_true(at > 2 && at < 100);
+    free(wire.data);
+}
+
+static void decoder_error_does_without_memory(void **state)
+{
+    struct lintel_decoder_options options = LINTEL_DECODER_OPTIONS_INIT;
+    struct lintel_decoder *decoder;
+    struct lintel_frame frame;
+    struct lintel_error error;
+    struct failing failing;
+    (void)state;
+
+    failing_init(&failing);
+    failing.fail_at = 2;
+    options.allocator = &failing.allocator;
+    assert_int_equal(lintel_decoder_new(&decoder, &options, NULL), LINTEL_OK);
+    assert_int_equal(lintel_decoder_feed(decoder, "GET / HTTP/1.1\r\n", 16), LINTEL_OK);
+    assert_int_equal(lintel_decoder_next(decoder, &frame), LINTEL_E_MISMATCH);
+    lintel_decoder_error(decoder, &error);
+    assert_int_equal(error.status, LINTEL_E_MISMATCH);
+    assert_string_equal(error.text, lintel_strerror(LINTEL_E_MISMATCH));
+    lintel_decoder_free(decoder);
+    assert_int_equal(failing.blocks, 0);
+}
+
+static void decoder_trim_gives_storage_back(void **state)
+{
+    struct lintel_decoder *decoder;
+    struct lintel_frame frame;
+    static uint8_t wire[16 + 60000] = "LT\1";
+    (void)state;
+
+    wire[14] = 60000 >> 8;
+    wire[15] = 60000 & 255;
+    assert_int_equal(lintel_decoder_new(&decoder, NULL, NULL), LINTEL_OK);
+    for (size_t i = 0; i < sizeof wire; i += 16) {
+        assert_int_equal(lintel_decoder_feed(decoder, wire + i, 16), LINTEL_OK);
+        assert_int_equal(lintel_decoder_next(decoder, &frame), i + 16 == sizeof wire);
+    }
+    assert_true(lintel_decoder_memory(decoder) >= 60000);
+    lintel_decoder_trim(decoder);
+    assert_int_equal(lintel_decoder_memory(decoder), 0);
+    assert_int_equal(lintel_decoder_feed(decoder, wire, 100), LINTEL_OK);
+    assert_int_equal(lintel_decoder_next(decoder, &frame), 0);
+    lintel_decoder_trim(decoder);
+    assert_true(lintel_decoder_memory(decoder) <= 200);
+    assert_int_equal(lintel_decoder_feed(decoder, wire + 100, sizeof wire - 100), LINTEL_OK);
+    assert_int_equal(lintel_decoder_next(decoder, &frame), 1);
+    assert_memory_equal(frame.payload, wire + 16, 60000);
+    lintel_decoder_free(decoder);
+}
+
+/* ---- views, stopping, going on --------------------------------------------------------------- */
+
+static void decoder_gives_views_of_what_was_fed(void **state)
+{
+    struct bytes wire = from_hex("4c540100 00000007 00000001 00000003 616263 4c5401");
+    struct lintel_decoder *decoder;
+    struct lintel_frame frame;
+    (void)state;
+
+    assert_int_equal(lintel_decoder_new(&decoder, NULL, NULL), LINTEL_OK);
+    assert_int_equal(lintel_decoder_feed(decoder, wire.data, wire.size), LINTEL_OK);
+    assert_int_equal(lintel_decoder_next(decoder, &frame), 1);
+    assert_ptr_equal(frame.header, wire.data);
+    assert_ptr_equal(frame.payload, wire.data + 16);
+    assert_int_equal(lintel_decoder_memory(decoder), 0); /* the tail is not copied before 0 */
+    assert_int_equal(lintel_decoder_unread(decoder), 3);
+    assert_int_equal(lintel_decoder_next(decoder, &frame), 0);
+    assert_true(lintel_decoder_memory(decoder) > 0);
+    assert_ptr_equal(frame.header, wire.data); /* untouched by 0 */
+    lintel_decoder_free(decoder);
+    free(wire.data);
+}
+
+/* The frame that was put together and those behind it live until the next feed, the tail's copy
+ * notwithstanding. */
+static void decoder_views_live_until_the_next_feed(void **state)
+{
+    struct bytes wire = from_hex("03616263 03646566 03676869 036a6b");
+    struct lintel_layout *layout = make_layout("u8");
+    struct lintel_decoder_options options = options_of(layout, 0);
+    struct failing failing;
+    (void)state;
+
+    failing_init(&failing);
+    options.allocator = &failing.allocator;
+    for (size_t cut = 1; cut < 4; cut++) {
+        struct lintel_decoder *decoder;
+        struct lintel_frame frames[4];
+        int count = 0;
+        assert_int_equal(lintel_decoder_new(&decoder, &options, NULL), LINTEL_OK);
+        assert_int_equal(lintel_decoder_feed(decoder, wire.data, cut), LINTEL_OK);
+        assert_int_equal(lintel_decoder_next(decoder, &frames[0]), 0);
+        assert_int_equal(lintel_decoder_feed(decoder, wire.data + cut, wire.size - cut), LINTEL_OK);
+        while (lintel_decoder_next(decoder, &frames[count]) == 1)
+            count++;
+        assert_int_equal(count, 3);
+        assert_memory_equal(frames[0].payload, "abc", 3);
+        assert_memory_equal(frames[1].payload, "def", 3);
+        assert_memory_equal(frames[2].payload, "ghi", 3);
+        lintel_decoder_free(decoder);
+        assert_int_equal(failing.blocks, 0);
+    }
+    free(wire.data);
+    lintel_layout_free(layout);
+}
+
+static void decoder_batch_gives_the_frames_before_an_error(void **state)
+{
+    struct bytes wire = from_hex("01aa 01bb ff");
+    struct lintel_layout *layout = make_layout("u8");
+    struct lintel_decoder_options options = options_of(layout, 200);
+    struct lintel_decoder *decoder;
+    struct lintel_frame frames[8];
+    (void)state;
+
+    assert_int_equal(lintel_decoder_new(&decoder, &options, NULL), LINTEL_OK);
+    assert_int_equal(lintel_decoder_feed(decoder, wire.data, wire.size), LINTEL_OK);
+    for (int count = 2; count > 0;) {
+        int rc = lintel_decoder_next_batch(decoder, frames, 8);
+        assert_true(rc > 0);
+        count -= rc;
+        assert_true(count >= 0);
+    }
+    assert_int_equal(lintel_decoder_next_batch(decoder, frames, 8), LINTEL_E_TOO_LARGE);
+    assert_int_equal(lintel_decoder_next_batch(decoder, frames, 8), LINTEL_E_TOO_LARGE);
+    assert_int_equal(lintel_decoder_next_batch(decoder, frames, 0), LINTEL_E_USAGE);
+    lintel_decoder_free(decoder);
+    free(wire.data);
+    lintel_layout_free(layout);
+}
+
+/* At any frame boundary: stop, take the rest back, and let another decoder go on with it. */
+static void decoder_stops_at_any_boundary_and_gives_the_rest(void **state)
+{
+    struct bytes wire = from_hex("01aa 02bbbb 00 03cccccc 02dd");
+    struct lintel_layout *layout = make_layout("u8");
+    struct lintel_decoder_options options = options_of(layout, 0);
+    (void)state;
+
+    for (size_t cut = 0; cut <= wire.size; cut++)
+        for (int stop = 0; stop <= 4; stop++) {
+            struct lintel_decoder *decoder;
+            struct lintel_frame frame;
+            struct lintel_part parts[2];
+            uint64_t offset;
+            int taken = 0;
+            assert_int_equal(lintel_decoder_new(&decoder, &options, NULL), LINTEL_OK);
+            assert_int_equal(lintel_decoder_feed(decoder, wire.data, cut), LINTEL_OK);
+            while (taken < stop && lintel_decoder_next(decoder, &frame) == 1)
+                taken++;
+            if (taken < stop) {
+                assert_int_equal(lintel_decoder_next(decoder, &frame), 0);
+                assert_int_equal(lintel_decoder_feed(decoder, wire.data + cut, wire.size - cut),
+                                 LINTEL_OK);
+                while (taken < stop && lintel_decoder_next(decoder, &frame) == 1)
+                    taken++;
+                assert_int_equal(taken, stop);
+            }
+            offset = lintel_decoder_offset(decoder);
+            assert_int_equal(lintel_decoder_rest(decoder, parts), LINTEL_OK);
+            assert_memory_equal(parts[0].size > 0 ? (const void *)parts[0].bytes : "",
+                                parts[0].size > 0 ? (const void *)(wire.data + offset) : "",
+                                parts[0].size);
+            assert_memory_equal(
+                parts[1].size > 0 ? (const void *)parts[1].bytes : "",
+                parts[1].size > 0 ? (const void *)(wire.data + offset + parts[0].size) : "",
+                parts[1].size);
+            assert_int_equal(lintel_decoder_unread(decoder), 0);
+            assert_int_equal(lintel_decoder_offset(decoder), offset);
+            assert_int_equal(lintel_decoder_feed(decoder, "\0", 1), LINTEL_OK);
+            assert_int_equal(lintel_decoder_next(decoder, &frame), 1);
+            assert_int_equal(frame.offset, offset);
+            lintel_decoder_free(decoder);
+        }
+    free(wire.data);
+    lintel_layout_free(layout);
+}
+
+static void decoder_goes_on_without_new_input(void **state)
+{
+    struct bytes wire = from_hex("01aa 01bb 01cc");
+    struct lintel_layout *layout = make_layout("u8");
+    struct lintel_decoder_options options = options_of(layout, 0);
+    struct lintel_decoder *decoder;
+    struct lintel_frame frame;
+    (void)state;
+
+    assert_int_equal(lintel_decoder_new(&decoder, &options, NULL), LINTEL_OK);
+    assert_int_equal(lintel_decoder_feed(decoder, wire.data, wire.size), LINTEL_OK);
+    assert_int_equal(lintel_decoder_next(decoder, &frame), 1);
+    assert_int_equal(lintel_decoder_feed(decoder, wire.data, wire.size), LINTEL_E_USAGE);
+    assert_int_equal(lintel_decoder_next(decoder, &frame), 1);
+    assert_memory_equal(frame.payload, "\xbb", 1);
+    assert_int_equal(lintel_decoder_next(decoder, &frame), 1);
+    assert_int_equal(lintel_decoder_next(decoder, &frame), 0);
+    assert_int_equal(lintel_decoder_need(decoder), 1);
+    lintel_decoder_free(decoder);
+    free(wire.data);
+    lintel_layout_free(layout);
+}
+
+/* ---- misuse ---------------------------------------------------------------------------------- */
+
+static void decoder_answers_misuse_with_usage(void **state)
+{
+    struct lintel_decoder *decoder;
+    struct lintel_frame frame;
+    struct lintel_error error;
+    struct lintel_part parts[2];
+    void *space;
+    size_t size;
+    (void)state;
+
+    assert_int_equal(lintel_decoder_new(&decoder, NULL, NULL), LINTEL_OK);
+    assert_int_equal(lintel_decoder_next(NULL, &frame), LINTEL_E_USAGE);
+    assert_int_equal(lintel_decoder_next(decoder, NULL), LINTEL_E_USAGE);
+    assert_int_equal(lintel_decoder_feed(NULL, "", 0), LINTEL_E_USAGE);
+    assert_int_equal(lintel_decoder_feed(decoder, NULL, 1), LINTEL_E_USAGE);
+    assert_int_equal(lintel_decoder_feed(decoder, NULL, 0), LINTEL_OK);
+    assert_int_equal(lintel_decoder_space(decoder, NULL, &size), LINTEL_E_USAGE);
+    assert_int_equal(lintel_decoder_filled(decoder, 1), LINTEL_E_USAGE);
+    assert_int_equal(lintel_decoder_space(decoder, &space, &size), LINTEL_OK);
+    assert_int_equal(lintel_decoder_filled(decoder, size + 1), LINTEL_E_USAGE);
+    assert_int_equal(lintel_decoder_filled(decoder, 0), LINTEL_OK);
+    assert_int_equal(lintel_decoder_filled(decoder, 1), LINTEL_E_USAGE);
+    assert_int_equal(lintel_decoder_end(NULL), LINTEL_E_USAGE);
+    assert_int_equal(lintel_decoder_rest(NULL, parts), LINTEL_E_USAGE);
+    assert_int_equal(lintel_decoder_next(decoder, &frame), 0);
+    lintel_decoder_error(decoder, &error);
+    assert_int_equal(error.status, LINTEL_OK);
+    assert_string_equal(error.text, "");
+    lintel_decoder_error(NULL, &error);
+    lintel_decoder_error(decoder, NULL);
+    assert_int_equal(lintel_decoder_end(decoder), LINTEL_OK);
+    assert_int_equal(lintel_decoder_feed(decoder, "", 1), LINTEL_E_USAGE);
+    assert_int_equal(lintel_decoder_next(decoder, &frame), LINTEL_E_END);
+    assert_int_equal(lintel_decoder_feed(decoder, "", 1), LINTEL_E_END);
+    lintel_decoder_reset(decoder);
+    assert_int_equal(lintel_decoder_feed(decoder, "LT", 2), LINTEL_OK);
+    assert_int_equal(lintel_decoder_next(decoder, &frame), 0);
+    assert_ptr_equal(lintel_decoder_layout(decoder), lintel_layout_default());
+    lintel_decoder_free(decoder);
+    lintel_decoder_free(NULL);
+    lintel_decoder_reset(NULL);
+    lintel_decoder_trim(NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(decoder_reads_the_valid_vectors),
         cmocka_unit_test(decoder_refuses_the_invalid_vectors),
+        cmocka_unit_test(decoder_ends_well_on_every_single_byte_change),
+        cmocka_unit_test(decoder_ends_well_on_every_truncation),
+        cmocka_unit_test(decoder_gives_the_same_for_every_partition),
+        cmocka_unit_test(decoder_says_what_where_and_against_which_limit),
+        cmocka_unit_test(decoder_holds_the_limit_to_the_byte),
+        cmocka_unit_test(decoder_new_refuses_a_limit_that_cannot_be),
+        cmocka_unit_test(decoder_skips_what_is_over_the_limit),
+        cmocka_unit_test(decoder_counts_what_it_skips),
+        cmocka_unit_test(decoder_grows_as_bytes_arrive),
+        cmocka_unit_test(decoder_keeps_the_budget),
+        cmocka_unit_test(decoder_survives_failing_memory),
+        cmocka_unit_test(decoder_error_does_without_memory),
+        cmocka_unit_test(decoder_trim_gives_storage_back),
+        cmocka_unit_test(decoder_gives_views_of_what_was_fed),
+        cmocka_unit_test(decoder_views_live_until_the_next_feed),
+        cmocka_unit_test(decoder_batch_gives_the_frames_before_an_error),
+        cmocka_unit_test(decoder_stops_at_any_boundary_and_gives_the_rest),
+        cmocka_unit_test(decoder_goes_on_without_new_input),
+        cmocka_unit_test(decoder_answers_misuse_with_usage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
