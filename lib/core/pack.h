@@ -1,0 +1,146 @@
+/*
+ * pack: the format language of lintel/pack.h, read item by item, and the compiled form.
+ *
+ * An item is one code with its count. The scan gives each item that has values, with its place
+ * among the bytes and among the values; padding is what lies between them. Everything that packs or
+ * unpacks goes through items, but for the plan: formats that are a few plain integers are compiled
+ * to 8-byte windows, too, which need no decisions at run time.
+ */
+#ifndef LINTELP_CORE_PACK_H
+#define LINTELP_CORE_PACK_H
+
+#include "core/text.h"
+#include "lintel/pack.h"
+
+/* What a code stands for. */
+enum lintelp_form {
+    LINTELP_NONE, /* not a code */
+    LINTELP_PAD,
+    LINTELP_UNSIGNED,
+    LINTELP_SIGNED,
+    LINTELP_BOOL,
+    LINTELP_POINTER,
+    LINTELP_FLOATING,
+    LINTELP_CHAR,
+    LINTELP_STRING,
+    LINTELP_PASCAL
+};
+
+struct lintelp_item {
+    size_t offset; /* of its first byte */
+    size_t first;  /* index of its first value */
+    size_t repeat; /* how many values, never 0; 1 for s and p */
+    size_t size;   /* bytes of one value */
+    size_t column; /* of the code, from 1 */
+    char code;
+    uint8_t form;   /* enum lintelp_form */
+    uint8_t little; /* little-endian on the wire */
+    uint8_t native; /* under @ */
+};
+
+/* Where a reading of a format stands. size and count are those of all items read. */
+struct lintelp_scan {
+    const char *text;
+    size_t at;
+    size_t size;
+    size_t count;
+    uint8_t little;
+    uint8_t native;
+};
+
+void lintelp_scan_begin(struct lintelp_scan *scan, const char *text);
+/* 1: *item is the next one that has values; 0: the end; LINTEL_E_SYNTAX. */
+int lintelp_scan_next(struct lintelp_scan *scan, struct lintelp_item *item,
+                      struct lintel_error *error);
+/* Read a format to its end; *items is how many items have values. LINTEL_OK or LINTEL_E_SYNTAX. */
+int lintelp_scan_all(struct lintelp_scan *scan, size_t *items, const char *text,
+                     struct lintel_error *error);
+
+/* ---- values and refusals --------------------------------------------------------------------- */
+
+/* One value of an item out of its bytes. */
+struct lintel_value lintelp_get_value(const struct lintelp_item *item, const uint8_t *bytes);
+
+/* Start the text of LINTEL_E_RANGE: "value 3, for 'H' at column 5: ". */
+struct lintelp_text lintelp_complain(struct lintel_error *error, const struct lintelp_item *item,
+                                     size_t index);
+/* Each fills in the error record and returns its status. */
+int lintelp_refuse_usage(struct lintel_error *error);
+int lintelp_refuse_count(struct lintel_error *error, size_t takes, size_t given);
+int lintelp_refuse_capacity(struct lintel_error *error, size_t takes, size_t given);
+int lintelp_refuse_size(struct lintel_error *error, size_t takes, size_t given);
+int lintelp_refuse_value(struct lintel_error *error, const struct lintelp_item *item, size_t index,
+                         const char *sentence);
+
+/* ---- the plan -------------------------------------------------------------------------------- */
+
+#define LINTELP_PLAN_VALUES 64
+#define LINTELP_PLAN_BYTES  256
+
+/*
+ * One integer of a plan. Out: (value + bias) * factor is added to the window, and no bit of value +
+ * bias is in outside unless the value does not fit. In: the 8 bytes at `at` are shifted left, then
+ * right; then ^ bias, - bias makes the sign.
+ */
+struct lintelp_field {
+    uint64_t bias; /* of signed numbers the sign bit, else 0 */
+    uint64_t outside;
+    uint64_t factor;
+    uint32_t kind; /* LINTEL_UINT or LINTEL_INT */
+    uint16_t at;
+    uint8_t left;
+    uint8_t right;
+};
+
+/*
+ * Consecutive fields that are written with one store. A window starts where the one before has
+ * `bytes` behind it. All but the last are stored as 8 bytes, of which the next one overwrites what
+ * is its own; the last one as `bytes`.
+ */
+struct lintelp_window {
+    uint64_t signs; /* the biases; flipping them turns biased numbers into two's complement */
+    uint32_t fields;
+    uint32_t bytes;
+};
+
+struct lintel_format {
+    _Alignas(uint64_t) const struct lintel_allocator *allocator; /* fields follow the struct */
+    size_t size;
+    size_t count;
+    size_t items_count;
+    size_t windows_count; /* 0: there is no plan */
+    int little;
+    int has_signed; /* a field of the plan is signed */
+    /* All in the one block of memory that begins with this struct. */
+    struct lintelp_item *items;
+    struct lintelp_field *fields; /* count of them */
+    struct lintelp_window *windows;
+};
+
+/* Pack and unpack without the plan. */
+int lintelp_pack_items(const struct lintel_format *format, uint8_t *out,
+                       const struct lintel_value *values, struct lintel_error *error);
+void lintelp_unpack_items(const struct lintel_format *format, struct lintel_value *values,
+                          const uint8_t *bytes);
+
+/* Fill in fields, windows and windows_count of a format whose items are integers. */
+void lintelp_plan_make(struct lintel_format *format);
+
+/* ---- IEEE 754 in integers -------------------------------------------------------------------- */
+
+/* A binary format smaller than a double. */
+struct lintelp_binary {
+    unsigned exponent; /* bits */
+    unsigned fraction; /* bits */
+    int payload;       /* 1: a NaN keeps the upper bits of its payload */
+};
+extern const struct lintelp_binary lintelp_half;
+extern const struct lintelp_binary lintelp_single;
+
+/* A double's bits, rounded to nearest, ties to even. *overflow is set where a finite number becomes
+ * an infinity, and left alone otherwise. NaNs become quiet. */
+uint64_t lintelp_narrow(const struct lintelp_binary *binary, uint64_t bits, int *overflow);
+/* The bits of the same number as a double. NaNs become quiet. */
+uint64_t lintelp_widen(const struct lintelp_binary *binary, uint64_t bits);
+
+#endif
