@@ -114,7 +114,7 @@ static void add_field(struct drawing *drawing, const struct lintel_layout *layou
     if (variable)
         snprintf(cell->label + used, sizeof cell->label - used, " (varint, 1 to %u bytes)",
                  (unsigned)field->size);
-    else if (field->size > TALL_ROWS * ROW_BITS / 8)
+    else if (field->size > (TALL_ROWS - 1) * ROW_BITS / 8)
         snprintf(cell->label + used, sizeof cell->label - used, " (%u bytes)",
                  (unsigned)field->size);
 }
@@ -171,14 +171,14 @@ static void put_label(struct drawing *drawing, uint32_t from, uint32_t to, const
     memcpy(drawing->row + 2 * from + 1 + (room - size) / 2, label, size);
 }
 
-/* One row of a cell; open: nothing is drawn between it and the row above. */
-static void put_piece(struct drawing *drawing, uint32_t bits, const char *label, int open,
+/* One row of a cell; from the bit open_from on nothing is drawn between it and the row above. */
+static void put_piece(struct drawing *drawing, uint32_t bits, const char *label, uint32_t open_from,
                       char side)
 {
     uint32_t from = drawing->column, to = from + bits;
     rule(drawing->above, from, to);
-    if (open)
-        memset(drawing->above + 2 * from + 1, ' ', 2 * (size_t)bits - 1);
+    if (open_from < to)
+        memset(drawing->above + 2 * open_from + 1, ' ', 2 * (size_t)(to - open_from) - 1);
     drawing->row[2 * from] = drawing->row[2 * from] == ' ' ? side : drawing->row[2 * from];
     drawing->row[2 * to] = side;
     put_label(drawing, from, to, label);
@@ -199,9 +199,8 @@ static void put_fixed(struct drawing *drawing, const struct cell *cell)
         uint32_t bits = row == 0 ? first : row + 1 == rows ? last : ROW_BITS;
         if (tall && row > 1 && row + 1 < rows)
             continue;
-        /* A row that begins further left than the one above it ends is open only below that. */
-        int open = row > 0 && (row > 1 || start == 0);
-        put_piece(drawing, bits, row == shown ? cell->label : "", open,
+        uint32_t open_from = row == 0 ? ROW_BITS : row == 1 ? start : 0;
+        put_piece(drawing, bits, row == shown ? cell->label : "", open_from,
                   tall && row == 1 ? '.' : '|');
     }
 }
@@ -209,7 +208,7 @@ static void put_fixed(struct drawing *drawing, const struct cell *cell)
 static void put_variable(struct drawing *drawing, const struct cell *cell)
 {
     uint32_t bits = ROW_BITS - drawing->column;
-    put_piece(drawing, bits, cell->label, 0, '.');
+    put_piece(drawing, bits, cell->label, ROW_BITS, '.');
 }
 
 void diagram_print(FILE *out, const struct lintel_layout *layout)

@@ -1,0 +1,105 @@
+# Shared by the tests of the program: sourced, not run. The test then stands in an empty folder of
+# its own, which is removed at the end, with the servers it started.
+#
+#     run STATUS ARGUMENT...     lintel with these, its input as given; out and err are what it wrote
+#     expect TEXT                out is this text and a newline
+#     complains WORDS            err is one line, begins "lintel SUBCOMMAND: ", and has these words
+#     same FILE FILE             they are equal, byte for byte
+
+: "${LINTEL:?is to be the program}"
+srcdir=$(cd "${srcdir:-.}" && pwd)
+work=$(mktemp -d)
+servers=
+clean_up()
+{
+    for server in $servers; do
+        kill "$server" 2>/dev/null || :
+    done
+    cd /
+    rm -rf "$work"
+}
+trap clean_up EXIT
+trap 'exit 1' HUP INT TERM
+cd "$work"
+
+ran=
+die()
+{
+    printf 'FAILED: %s\n' "$*" >&2
+    [ -z "$ran" ] || printf 'after: lintel %s\n' "$ran" >&2
+    for file in out err; do
+        [ ! -s $file ] || { echo "--- $file"; head -c 2000 $file; echo; } >&2
+    done
+    exit 1
+}
+
+# A failure says why in one line; success says nothing on standard error.
+check_err()
+{
+    if [ "$1" = 0 ]; then
+        [ ! -s err ] || die "it complains, and succeeds"
+        return
+    fi
+    [ "$(wc -l <err)" -eq 1 ] || die "there is to be one line on standard error"
+    case $(cat err) in
+    "lintel: "* | "lintel $2: "*) ;;
+    *) die "the line does not begin \"lintel $2: \"" ;;
+    esac
+}
+
+run()
+{
+    want=$1
+    shift
+    ran=$*
+    got=0
+    timeout 120 "$LINTEL" "$@" >out 2>err || got=$?
+    [ "$got" = "$want" ] || die "exit status $got, wanted $want"
+    check_err "$want" "${1-}"
+}
+
+expect()
+{
+    printf '%s\n' "$1" >wanted
+    cmp -s wanted out || { diff wanted out >&2 || :; die "other output than wanted"; }
+}
+
+complains()
+{
+    grep -qF -e "$1" err || die "the complaint has no \"$1\""
+}
+
+same()
+{
+    cmp "$1" "$2" || die "$1 and $2 differ"
+}
+
+# Hexadecimal digits, with blanks and # comments, from standard input to bytes on standard output.
+unhex()
+{
+    # shellcheck disable=SC2059 # the digits are the format
+    sed 's/#.*//' | tr -d ' \t\r\n' | awk '
+        { for (i = 1; i < length($0); i += 2) {
+              high = index("0123456789abcdef", tolower(substr($0, i, 1))) - 1
+              low = index("0123456789abcdef", tolower(substr($0, i + 1, 1))) - 1
+              printf "\\%d%d%d\n", int(high / 4), (high % 4) * 2 + int(low / 8), low % 8 } }' |
+        while read -r octal; do printf "$octal"; done
+}
+
+# serve [OPTION...] ENDPOINT: starts a server; its endpoint is then in $endpoint, its process in
+# $server.
+serve()
+{
+    [ "${HAVE_UV:-yes}" = yes ] || { echo "lintel serve is not in this build"; exit 77; }
+    rm -f said
+    mkfifo said
+    timeout 300 "$LINTEL" serve "$@" >said 2>server.err &
+    server=$!
+    servers="$servers $server"
+    endpoint=
+    while read -r line; do
+        endpoint=${line#listening on }
+        break
+    done <said
+    [ -n "$endpoint" ] || { cat server.err >&2; die "the server does not listen"; }
+}
