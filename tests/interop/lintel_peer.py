@@ -1,29 +1,15 @@
 """An independent reading of proto/lintel.md and proto/layouts.md, Python's standard library only.
 
 It shares no line with the C library: layouts, frames out, a streaming decoder with the same
-outcomes, codes and offsets, messages and control frames. It is a module and a command:
-
-    lintel_peer.py serve [-H echo|upper|discard] ENDPOINT
-    lintel_peer.py call ENDPOINT [PAYLOAD...]
-    lintel_peer.py encode | decode
-
-Endpoints are tcp://HOST:PORT and unix:///PATH; a payload is text, or hex: and digits. encode reads
-and decode prints the JSON lines of the program. Exit status 0 done, 1 failed, 2 usage.
+outcomes, codes and offsets, and the JSON lines of the program. peer.py makes commands of it.
 """
 
-import argparse
-import json
 import os
 import re
-import signal
-import socket
 import struct
 import sys
-import threading
 
 FRAME_LIMIT = 16 << 20
-MESSAGE_LIMIT = 64 << 20
-FRAGMENT = 256 << 10
 LENGTH_MAX = 1 << 62
 WORD_MAX = (1 << 64) - 1
 REPLY, ERROR, MORE, CONTROL = 1, 2, 4, 8
@@ -127,11 +113,7 @@ class View:
         most = self.field.mask() >> 1 if self.is_signed() else self.own() >> (self.shift or 0)
         most = 1 if self.field.code == '?' else most
         word = number << (self.shift or 0) & self.field.mask()
-        try:
-            fits = not rest and least <= number <= most and self.value(word) == value
-        except Fault:
-            fits = False
-        if not fits:
+        if rest or not least <= number <= most or not self.reads(word, value):
             raise Unsendable('%s: no field holds %d' % (self.name, value))
         return word
 
@@ -146,15 +128,25 @@ class View:
         top = min(most, (WORD_MAX - high) // factor) * factor
         return top + total if top + low >= 0 else None
 
+    def bits_of_nothing(self):
+        """The bits of a view that nobody gives: those of 0, where it can be 0."""
+        try:
+            return self.bits(0)
+        except Unsendable:
+            return 0
+
+    def reads(self, word, value):
+        try:
+            return self.value(word) == value
+        except Fault:
+            return False
+
     def holds(self, word):
         """Does this constant view read what it must?"""
         if self.field.code in 'fd':
-            return word == struct.unpack('<' + self.field.code,
-                                         struct.pack('<' + self.field.code, self.constant))[0]
-        try:
-            return self.value(word) == self.constant
-        except Fault:
-            return False
+            form = '<' + self.field.code
+            return struct.pack(form, word) == struct.pack(form, self.constant)
+        return self.reads(word, self.constant)
 
 
 class Field:
@@ -294,10 +286,11 @@ class Layout:
             if len(value) != field.size:
                 self._fail('the constant has not the size of the field', start)
             return value
-        minus = self._take('-')
-        value = -self._number() if minus else self._number()
+        minus = (field.code in 'fd' or view.is_signed() and not view.has_ops()) and self._take('-')
+        value = self._number()
         if field.code in 'fd':
-            return float(value)
+            return -float(value) if minus else float(value)
+        value = -value if minus else value
         try:
             view.bits(value)
         except Unsendable:
@@ -306,7 +299,7 @@ class Layout:
 
     def _clash(self, field):
         fixed = [view for view in field.views
-                 if view.constant is not None and field.code in INTEGERS]
+                 if view.constant is not None and field.code in INTEGERS + '?']
         for i, one in enumerate(fixed):
             for other in fixed[:i]:
                 both = one.own() & other.own()
@@ -402,11 +395,11 @@ def put_field(layout, field, values):
     view = field.views[0] if field.views else None
     given = view and (values.get(view.name) if view.constant is None else view.constant)
     if field.code in BYTES:
-        if len(given or b'') > field.size:
-            raise Unsendable('%s: more than %d bytes' % (view.name, field.size))
+        if given is not None and (len(given) > field.size or field.code == 'c' and not given):
+            raise Unsendable('%s: %d bytes do not fit' % (view.name, len(given)))
         return (given or b'').ljust(field.size, b'\0')
     if field.code in 'fd':
-        return struct.pack(('<' if layout.little else '>') + field.code, given or 0)
+        return struct.pack(('<' if layout.little else '>') + field.code, 0 if given is None else given)
     word = put_word(layout, field, values)
     if field.code == 'v':
         return put_varint(word)
@@ -417,12 +410,11 @@ def put_word(layout, field, values):
     word, fixed = 0, []
     for view in field.views:
         value = values.get(view.name) if view.constant is None else view.constant
-        if value is not None:
-            word |= view.bits(value)
+        word |= view.bits_of_nothing() if value is None else view.bits(value)
         if view.constant is not None or view is layout.length:
             fixed.append((view, value))
     for view, value in fixed:
-        if view.value(word) != value:
+        if not view.reads(word, value):
             raise Unsendable('%s: another view of its word disturbs it' % view.name)
     return word
 
