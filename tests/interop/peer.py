@@ -1,12 +1,13 @@
 """A peer of lintel/1 as a command, on lintel_peer.py and sockets. Options stand before arguments.
 
-    peer.py serve [-H echo|upper|discard] [--layout L] [--max-frame N] ENDPOINT
+    peer.py serve [-H echo|upper|discard|fail] [--hold N] [--layout L] [--max-frame N] ENDPOINT
     peer.py call [--layout L] [--set NAME=VALUE] [--raw] [--half-close] ENDPOINT [PAYLOAD...]
     peer.py encode [--layout L]   the JSON lines of the program to frames
     peer.py decode [--layout L]   frames to JSON lines
 
 Endpoints are tcp://HOST:PORT and unix:///PATH; a payload is text, text: and text, or hex: and
-digits. Exit status 0 done, 1 failed, 2 the command line is wrong.
+digits. The handler fail answers with ERROR and the payload as its text; --hold answers N requests
+at a time, the last one first. Exit status 0 done, 1 failed, 2 the command line is wrong.
 """
 
 import argparse
@@ -116,20 +117,24 @@ def listen(text):
     return listener, 'tcp://%s:%d' % ('[%s]' % host if ':' in host else host, port)
 
 
-HANDLERS = {'echo': bytes, 'upper': lambda payload: bytes(payload).upper(), 'discard': None}
+HANDLERS = {'echo': bytes, 'upper': lambda payload: bytes(payload).upper(), 'discard': None,
+            'fail': bytes}
 REASONS = {'LINTEL_E_VERSION': 9, 'LINTEL_E_TOO_LARGE': 5}
 
 
 class Session:
     """One connection of the server, from accept to close."""
 
-    def __init__(self, connection, layout, handler, max_frame):
+    def __init__(self, connection, layout, options):
         self.connection = connection
         self.layout = layout
-        self.handler = handler
-        self.decoder = Decoder(layout, max_frame)
+        self.handler = HANDLERS[options.handler]
+        self.flags = REPLY | ERROR if options.handler == 'fail' else REPLY
+        self.hold = options.hold
+        self.decoder = Decoder(layout, options.max_frame)
         self.assembler = Assembler()
         self.last_id = 0
+        self.held = []
 
     def run(self):
         try:
@@ -160,6 +165,7 @@ class Session:
                 if self.assembler.open:
                     raise Refused('LINTEL_E_TRUNCATED', self.assembler.open.last.offset,
                                   'the stream ended between fragments')
+                self._answer()
                 self.connection.shutdown(socket.SHUT_WR)
                 return
 
@@ -177,11 +183,18 @@ class Session:
             return True
         self.last_id = item.id
         if self.handler:
-            values = {'flags': REPLY, 'type': item.type, 'id': item.id}
+            self.held.append(item)
+        if len(self.held) >= self.hold:
+            self._answer()
+        return True
+
+    def _answer(self):
+        while self.held:
+            item = self.held.pop()
+            values = {'flags': self.flags, 'type': item.type, 'id': item.id}
             for part in fragments(self.layout, values, self.handler(item.payload),
                                   self.decoder.limit):
                 self.connection.sendall(part)
-        return True
 
     def _control(self, frame):
         kind = frame.values['type']
@@ -189,6 +202,7 @@ class Session:
             self.connection.sendall(encode(self.layout, dict(frame.values, type=PONG),
                                            frame.payload))
         elif kind == BYE:
+            self._answer()
             self.connection.shutdown(socket.SHUT_WR)
             return False
         elif kind in (HELLO, SEALED):
@@ -223,7 +237,7 @@ def serve(options):
     print('listening on ' + name, flush=True)
     while True:
         connection, _ = listener.accept()
-        session = Session(connection, layout, HANDLERS[options.handler], options.max_frame)
+        session = Session(connection, layout, options)
         threading.Thread(target=session.run, daemon=True).start()
 
 
@@ -346,6 +360,7 @@ def parse_options(arguments):
     commands = parser.add_subparsers(dest='command', required=True)
     server = commands.add_parser('serve', parents=[common])
     server.add_argument('-H', dest='handler', choices=sorted(HANDLERS), default='echo')
+    server.add_argument('--hold', type=int, default=1)
     server.add_argument('endpoint')
     client = commands.add_parser('call', parents=[common])
     client.add_argument('--raw', action='store_true')
