@@ -304,6 +304,38 @@ static void decoder_skips_what_is_over_the_limit(void **state)
     lintel_layout_free(layout);
 }
 
+static void decoder_skips_nothing_that_has_no_end(void **state)
+{
+    struct lintel_layout *layout = make_layout("u64");
+    struct lintel_decoder_options options = options_of(layout, 2);
+    struct bytes wire = from_hex("4000000000000001 aaaa");
+    char *seen;
+    (void)state;
+
+    options.over_limit = LINTEL_OVER_LIMIT_SKIP;
+    seen = same_story_every_way("skip", &options, wire.data, wire.size);
+    assert_int_equal(strncmp(seen, "error LINTEL_E_TOO_LARGE 0", 26), 0);
+    free(seen);
+    free(wire.data);
+    lintel_layout_free(layout);
+}
+
+static void decoder_reads_trailers_that_fix_nothing(void **state)
+{
+    struct lintel_layout *layout = make_layout("!H:length * H:sum B:end");
+    struct lintel_decoder_options options = options_of(layout, 0);
+    struct bytes wire = from_hex("0001 aa 010203 0000 040506 0002 bbcc 070809");
+    char *seen;
+    (void)state;
+
+    seen = same_story_every_way("trailer", &options, wire.data, wire.size);
+    assert_string_equal(seen, "0 1 aa length=1 sum=258 end=3\n6 0 - length=0 sum=1029 end=6\n"
+                              "11 2 bbcc length=2 sum=1800 end=9\nend 18\n");
+    free(seen);
+    free(wire.data);
+    lintel_layout_free(layout);
+}
+
 static void decoder_counts_what_it_skips(void **state)
 {
     struct lintel_layout *layout = make_layout("u8");
@@ -399,6 +431,12 @@ static void decoder_keeps_the_budget(void **state)
     lintel_decoder_reset(decoder);
     assert_int_equal(lintel_decoder_space(decoder, &space, &size), LINTEL_OK);
     assert_int_equal(size, 1015);
+    lintel_decoder_free(decoder);
+    assert_int_equal(lintel_decoder_new(&decoder, &options, NULL), LINTEL_OK);
+    assert_int_equal(lintel_decoder_feed(decoder, wire.data, 3), LINTEL_OK);
+    assert_int_equal(lintel_decoder_next(decoder, &frame), 0);
+    assert_int_equal(lintel_decoder_feed(decoder, wire.data + 3, wire.size - 3), LINTEL_OK);
+    assert_int_equal(lintel_decoder_next(decoder, &frame), LINTEL_E_NOMEM);
     lintel_decoder_free(decoder);
     options.max_memory = 1016;
     assert_int_equal(lintel_decoder_new(&decoder, &options, NULL), LINTEL_OK);
@@ -517,6 +555,23 @@ static void decoder_gives_views_of_what_was_fed(void **state)
     free(wire.data);
 }
 
+static size_t hand_all_in(struct lintel_decoder *decoder, const uint8_t *bytes, size_t size,
+                          int in_place)
+{
+    void *space;
+    size_t room;
+
+    if (!in_place) {
+        assert_int_equal(lintel_decoder_feed(decoder, bytes, size), LINTEL_OK);
+        return size;
+    }
+    assert_int_equal(lintel_decoder_space(decoder, &space, &room), LINTEL_OK);
+    room = room < size ? room : size;
+    memcpy(space, bytes, room);
+    assert_int_equal(lintel_decoder_filled(decoder, room), LINTEL_OK);
+    return room;
+}
+
 /* The frame that was put together and those behind it live until the next feed, the tail's copy
  * notwithstanding. */
 static void decoder_views_live_until_the_next_feed(void **state)
@@ -547,6 +602,42 @@ static void decoder_views_live_until_the_next_feed(void **state)
         assert_int_equal(failing.blocks, 0);
     }
     free(wire.data);
+    lintel_layout_free(layout);
+}
+
+/* The same with frames so large that the storage has to change while they are looked at. */
+static void decoder_views_live_while_storage_changes(void **state)
+{
+    struct lintel_layout *layout = make_layout("u8");
+    struct lintel_decoder_options options = options_of(layout, 0);
+    struct lintel_decoder *decoder;
+    struct failing failing;
+    uint8_t wire[20 * 201];
+    (void)state;
+
+    for (size_t i = 0; i < sizeof wire; i++)
+        wire[i] = (uint8_t)(i % 201 == 0 ? 200 : i / 201);
+    failing_init(&failing);
+    options.allocator = &failing.allocator;
+    assert_int_equal(lintel_decoder_new(&decoder, &options, NULL), LINTEL_OK);
+    for (int in_place = 0; in_place < 2; in_place++) {
+        lintel_decoder_reset(decoder);
+        for (size_t at = 0, seen = 0; at < sizeof wire;) {
+            size_t step = sizeof wire - at < 350 ? sizeof wire - at : 350;
+            struct lintel_frame frames[4];
+            int count = 0;
+            at += hand_all_in(decoder, wire + at, step, in_place);
+            while (lintel_decoder_next(decoder, &frames[count]) == 1)
+                count++;
+            for (int i = 0; i < count; i++, seen++)
+                for (size_t j = 0; j < 200; j++)
+                    assert_int_equal(frames[i].payload[j], seen);
+        }
+        assert_int_equal(lintel_decoder_unread(decoder), 0);
+        assert_int_equal(lintel_decoder_offset(decoder), sizeof wire);
+    }
+    lintel_decoder_free(decoder);
+    assert_int_equal(failing.blocks, 0);
     lintel_layout_free(layout);
 }
 
@@ -620,6 +711,28 @@ static void decoder_stops_at_any_boundary_and_gives_the_rest(void **state)
         }
     free(wire.data);
     lintel_layout_free(layout);
+}
+
+static void decoder_gives_the_rest_in_two_parts(void **state)
+{
+    struct lintel_decoder *decoder;
+    struct lintel_part parts[2];
+    struct lintel_frame frame;
+    (void)state;
+
+    assert_int_equal(lintel_decoder_new(&decoder, NULL, NULL), LINTEL_OK);
+    assert_int_equal(lintel_decoder_feed(decoder, "LT\1", 3), LINTEL_OK);
+    assert_int_equal(lintel_decoder_next(decoder, &frame), 0);
+    assert_int_equal(lintel_decoder_feed(decoder, "abcd", 4), LINTEL_OK);
+    assert_int_equal(lintel_decoder_unread(decoder), 7);
+    assert_int_equal(lintel_decoder_rest(decoder, parts), LINTEL_OK);
+    assert_int_equal(parts[0].size, 3);
+    assert_memory_equal(parts[0].bytes, "LT\1", 3);
+    assert_int_equal(parts[1].size, 4);
+    assert_memory_equal(parts[1].bytes, "abcd", 4);
+    assert_int_equal(lintel_decoder_unread(decoder), 0);
+    assert_int_equal(lintel_decoder_need(decoder), 16);
+    lintel_decoder_free(decoder);
 }
 
 static void decoder_goes_on_without_new_input(void **state)
@@ -703,6 +816,8 @@ int main(void)
         cmocka_unit_test(decoder_holds_the_limit_to_the_byte),
         cmocka_unit_test(decoder_new_refuses_a_limit_that_cannot_be),
         cmocka_unit_test(decoder_skips_what_is_over_the_limit),
+        cmocka_unit_test(decoder_skips_nothing_that_has_no_end),
+        cmocka_unit_test(decoder_reads_trailers_that_fix_nothing),
         cmocka_unit_test(decoder_counts_what_it_skips),
         cmocka_unit_test(decoder_grows_as_bytes_arrive),
         cmocka_unit_test(decoder_keeps_the_budget),
@@ -711,8 +826,10 @@ int main(void)
         cmocka_unit_test(decoder_trim_gives_storage_back),
         cmocka_unit_test(decoder_gives_views_of_what_was_fed),
         cmocka_unit_test(decoder_views_live_until_the_next_feed),
+        cmocka_unit_test(decoder_views_live_while_storage_changes),
         cmocka_unit_test(decoder_batch_gives_the_frames_before_an_error),
         cmocka_unit_test(decoder_stops_at_any_boundary_and_gives_the_rest),
+        cmocka_unit_test(decoder_gives_the_rest_in_two_parts),
         cmocka_unit_test(decoder_goes_on_without_new_input),
         cmocka_unit_test(decoder_answers_misuse_with_usage),
     };

@@ -19,13 +19,16 @@
 #define FIRST_CAPACITY ((size_t)16 * 1024)  /* law 2: growth by doubling begins here, at most */
 #define BUSY_CAPACITY  ((size_t)256 * 1024) /* what a busy stream of small frames may earn */
 
+/* Which short way there is through headers that need no second look. */
+enum quick { SLOW, QUICK, QUICK_LINTEL };
+
 struct lintel_decoder {
     const struct lintel_layout *layout;
     const struct lintel_allocator *allocator;
     uint64_t limit;
     uint64_t max_memory;
     uint64_t raw_low, raw_span; /* words of the length that the short way takes */
-    uint8_t quick;              /* 1: there is a short way */
+    uint8_t quick;              /* one of enum quick */
     uint8_t over_limit;
     uint8_t ended;
     uint8_t live;               /* 1: views point into own storage */
@@ -35,8 +38,10 @@ struct lintel_decoder {
     uint8_t *own;
     size_t begin, end, capacity; /* begin <= end <= capacity */
     size_t lent;                 /* bytes of space lent and not yet said to be filled */
-    uint8_t *retired;            /* storage that only live views use */
-    size_t retired_size;
+    /* A second block, so that a frame that is looked at and the tail behind it take turns. */
+    uint8_t *other;
+    size_t other_size;
+    uint8_t other_live; /* 1: views point into it */
     const uint8_t *piece;
     size_t at, size;          /* at <= size */
     uint64_t offset;          /* of the frame at the front */
@@ -62,7 +67,7 @@ static void plan_span(struct lintel_decoder *d)
         high = plan->raw_max;
     if (low > high)
         return;
-    d->quick = 1;
+    d->quick = d->layout->lintel ? QUICK_LINTEL : QUICK;
     d->raw_low = low;
     d->raw_span = high - low;
 }
@@ -110,12 +115,13 @@ int lintel_decoder_new(struct lintel_decoder **out, const struct lintel_decoder_
     return LINTEL_OK;
 }
 
-static void free_retired(struct lintel_decoder *d)
+static void free_other(struct lintel_decoder *d)
 {
-    if (d->retired != NULL)
-        (void)lintelp_resize(d->allocator, d->retired, 0);
-    d->retired = NULL;
-    d->retired_size = 0;
+    if (d->other != NULL)
+        (void)lintelp_resize(d->allocator, d->other, 0);
+    d->other = NULL;
+    d->other_size = 0;
+    d->other_live = 0;
 }
 
 static void free_error(struct lintel_decoder *d)
@@ -137,7 +143,7 @@ void lintel_decoder_free(struct lintel_decoder *decoder)
 {
     if (decoder == NULL)
         return;
-    free_retired(decoder);
+    free_other(decoder);
     free_own(decoder);
     free_error(decoder);
     (void)lintelp_resize(decoder->allocator, decoder, 0);
@@ -147,9 +153,8 @@ void lintel_decoder_reset(struct lintel_decoder *d)
 {
     if (d == NULL)
         return;
-    free_retired(d);
     free_error(d);
-    d->ended = d->live = d->full = 0;
+    d->ended = d->live = d->other_live = d->full = 0;
     d->status = LINTEL_OK;
     d->begin = d->end = d->lent = 0;
     d->piece = NULL;
@@ -162,9 +167,7 @@ void lintel_decoder_reset(struct lintel_decoder *d)
 /* Ends the life of all views. */
 static void begin_feed(struct lintel_decoder *d)
 {
-    if (d->retired != NULL)
-        free_retired(d);
-    d->live = 0;
+    d->live = d->other_live = 0;
     if (d->begin == d->end)
         d->begin = d->end = 0;
 }
@@ -185,34 +188,54 @@ static int over_budget(struct lintel_decoder *d, uint64_t wanted)
     return LINTEL_E_NOMEM;
 }
 
+/* A block of at least that size to move to: the other one where it is free and large enough. */
+static uint8_t *take_block(struct lintel_decoder *d, size_t *capacity)
+{
+    uint8_t *block = d->other;
+
+    if (block == NULL || d->other_live || d->other_size < *capacity)
+        return lintelp_resize(d->allocator, NULL, *capacity);
+    *capacity = d->other_size;
+    d->other = NULL;
+    d->other_size = 0;
+    return block;
+}
+
+/* The block that own storage was moved out of: views may live in it, or it is the other one now. */
+static void put_aside(struct lintel_decoder *d, uint8_t *block, size_t size)
+{
+    if (block == NULL)
+        return;
+    if (d->other != NULL && !d->other_live && d->other_size < size)
+        free_other(d);
+    if (d->other == NULL) {
+        d->other = block;
+        d->other_size = size;
+        d->other_live = d->live;
+        return;
+    }
+    (void)lintelp_resize(d->allocator, block, 0);
+}
+
 /* Move what is unfinished into storage of that capacity, at its front. */
 static int move_to(struct lintel_decoder *d, size_t capacity)
 {
     size_t used = d->end - d->begin;
-    uint8_t *block;
+    int resized = d->begin == 0 && !d->live && (d->other == NULL || d->other_size < capacity);
+    uint8_t *block =
+        resized ? lintelp_resize(d->allocator, d->own, capacity) : take_block(d, &capacity);
 
-    if (d->begin == 0 && !d->live) {
-        block = lintelp_resize(d->allocator, d->own, capacity);
-        if (block == NULL)
-            return LINTEL_E_NOMEM;
-        d->own = block;
-        d->capacity = capacity;
-        return LINTEL_OK;
-    }
-    block = lintelp_resize(d->allocator, NULL, capacity);
     if (block == NULL)
         return LINTEL_E_NOMEM;
-    if (used > 0)
-        memcpy(block, d->own + d->begin, used);
-    if (d->live) {
-        d->retired = d->own;
-        d->retired_size = d->capacity;
+    if (!resized) {
+        if (used > 0)
+            memcpy(block, d->own + d->begin, used);
+        put_aside(d, d->own, d->capacity);
         d->live = 0;
-        d->own = NULL;
     }
-    free_own(d);
     d->own = block;
     d->capacity = capacity;
+    d->begin = 0;
     d->end = used;
     return LINTEL_OK;
 }
@@ -356,59 +379,86 @@ static inline uint64_t load8(const uint8_t *bytes, int swap)
 #endif
 }
 
+static inline void view(struct lintel_frame *out, const uint8_t *bytes, size_t header,
+                        uint64_t length, size_t trailer, uint64_t offset)
+{
+    out->header = bytes;
+    out->payload = bytes + header;
+    out->trailer = bytes + header + length;
+    out->length = (size_t)length;
+    out->header_size = (uint32_t)header;
+    out->trailer_size = (uint32_t)trailer;
+    out->offset = offset;
+}
+
+/* Magic, version, reserved flags and CONTROL in the first eight bytes of lintel's header. */
+#define LINTEL_MASK UINT64_C(0xFFFFFFF800000000)
+#define LINTEL_BITS UINT64_C(0x4C54010000000000)
+
 /*
  * As many frames as lie whole in a run of bytes and need no second look: constants right, length
- * within the limit, no control frames. Everything else is left to the step.
+ * within the limit, no control frames. Everything else is left to the step. This is the loop for
+ * lintel's own layout, whose numbers are all known here.
  */
-static inline int scan(struct lintel_decoder *d, const uint8_t *bytes, size_t size, size_t *at,
-                       struct lintel_frame *out, int capacity, int lintel)
+static inline int scan_lintel(struct lintel_decoder *d, const uint8_t *bytes, size_t size,
+                              size_t *at, struct lintel_frame *out, int capacity)
 {
-    const struct lintel_layout *layout = d->layout;
-    const struct lintelp_plan *plan = &layout->plan;
-    const size_t header = layout->header_min;
-    const size_t trailer = layout->trailer_min;
-    const uint64_t low = d->raw_low, span = d->raw_span;
-    uint64_t offset = d->offset;
+    const uint64_t limit = d->raw_span;
+    uint64_t offset = d->offset - *at;
     size_t i = *at;
     int n = 0;
 
-    while (n < capacity && size - i >= plan->span) {
+    while (n < capacity && size - i >= LINTEL_HEADER_SIZE) {
         const uint8_t *p = bytes + i;
-        uint64_t raw, length;
-        uint64_t wrong = 0;
-        for (unsigned c = 0; c < (lintel ? 1u : plan->checks); c++)
-            wrong |=
-                (load8(p + plan->check[c].offset, 0) ^ plan->check[c].bits) & plan->check[c].mask;
-        raw = (load8(p + plan->length_at, plan->swap) >> (lintel ? 0 : plan->shift)) & plan->mask;
-        if (lintel)
-            wrong |= p[3] > 5 || (p[3] & 3) == LINTEL_ERROR;
-        if (wrong != 0 || raw - low > span)
+        uint64_t first = load8(p, BIG_IS_SWAPPED);
+        uint64_t length = load8(p + 8, BIG_IS_SWAPPED) & 0xFFFFFFFF;
+        if ((first & LINTEL_MASK) != LINTEL_BITS || (p[3] & 3) == LINTEL_ERROR || length > limit ||
+            length > size - i - LINTEL_HEADER_SIZE)
             break;
-        length = lintel ? raw : raw * plan->factor + (uint64_t)plan->sum;
-        if (length > size - i - header || trailer > size - i - header - length)
-            break;
-        out[n].header = p;
-        out[n].payload = p + header;
-        out[n].trailer = p + header + length;
-        out[n].length = (size_t)length;
-        out[n].header_size = (uint32_t)header;
-        out[n].trailer_size = (uint32_t)trailer;
-        out[n].offset = offset;
-        n++;
-        i += header + (size_t)length + trailer;
-        offset += header + length + trailer;
+        view(&out[n++], p, LINTEL_HEADER_SIZE, length, 0, offset + i);
+        i += LINTEL_HEADER_SIZE + (size_t)length;
     }
     *at = i;
-    d->offset = offset;
+    d->offset = offset + i;
+    return n;
+}
+
+/* The same for any other layout that has a plan. */
+static int scan(struct lintel_decoder *d, const uint8_t *bytes, size_t size, size_t *at,
+                struct lintel_frame *out, int capacity)
+{
+    const struct lintelp_plan plan = d->layout->plan;
+    const size_t header = d->layout->header_min;
+    const size_t trailer = d->layout->trailer_min;
+    const uint64_t low = d->raw_low, span = d->raw_span;
+    uint64_t offset = d->offset - *at;
+    size_t i = *at;
+    int n = 0;
+
+    while (n < capacity && size - i >= plan.span) {
+        const uint8_t *p = bytes + i;
+        uint64_t raw = load8(p + plan.length_at, plan.swap) >> plan.shift & plan.mask;
+        uint64_t length = raw * plan.factor + (uint64_t)plan.sum;
+        uint64_t wrong = 0;
+        for (unsigned c = 0; c < plan.checks; c++)
+            wrong |= (load8(p + plan.check[c].offset, 0) ^ plan.check[c].bits) & plan.check[c].mask;
+        if (wrong != 0 || raw - low > span || length > size - i - header ||
+            trailer > size - i - header - length)
+            break;
+        view(&out[n++], p, header, length, trailer, offset + i);
+        i += header + (size_t)length + trailer;
+    }
+    *at = i;
+    d->offset = offset + i;
     return n;
 }
 
 static int scan_run(struct lintel_decoder *d, const uint8_t *bytes, size_t size, size_t *at,
                     struct lintel_frame *out, int capacity)
 {
-    if (d->layout->lintel)
-        return scan(d, bytes, size, at, out, capacity, 1);
-    return scan(d, bytes, size, at, out, capacity, 0);
+    if (d->quick == QUICK_LINTEL)
+        return scan_lintel(d, bytes, size, at, out, capacity);
+    return scan(d, bytes, size, at, out, capacity);
 }
 
 /* ---- frames out: step by step ---------------------------------------------------------------- */
@@ -416,13 +466,7 @@ static int scan_run(struct lintel_decoder *d, const uint8_t *bytes, size_t size,
 static void give(struct lintel_decoder *d, struct lintel_frame *out, const uint8_t *bytes,
                  const struct lintelp_judgement *j)
 {
-    out->header = bytes;
-    out->payload = bytes + j->header_size;
-    out->trailer = out->payload + j->length;
-    out->length = (size_t)j->length;
-    out->header_size = j->header_size;
-    out->trailer_size = j->trailer_size;
-    out->offset = d->offset;
+    view(out, bytes, j->header_size, j->length, j->trailer_size, d->offset);
     d->offset += j->header_size + j->length + j->trailer_size;
     d->need = 0;
 }
@@ -459,6 +503,30 @@ static int pass_over(struct lintel_decoder *d)
     return 1;
 }
 
+/* The step, by the short way where the header allows it. */
+static enum lintelp_verdict judge(const struct lintel_decoder *d, struct lintelp_judgement *j,
+                                  const uint8_t *bytes, size_t have)
+{
+    const struct lintelp_plan *plan = &d->layout->plan;
+    uint64_t wrong = 0, raw;
+
+    if (d->quick == SLOW || have < plan->span)
+        return lintelp_layout_judge(d->layout, j, bytes, have, d->limit);
+    for (unsigned c = 0; c < plan->checks; c++)
+        wrong |=
+            (load8(bytes + plan->check[c].offset, 0) ^ plan->check[c].bits) & plan->check[c].mask;
+    if (d->quick == QUICK_LINTEL)
+        wrong |= bytes[3] > 5 || (bytes[3] & 3) == LINTEL_ERROR;
+    raw = load8(bytes + plan->length_at, plan->swap) >> plan->shift & plan->mask;
+    if (wrong != 0 || raw - d->raw_low > d->raw_span)
+        return lintelp_layout_judge(d->layout, j, bytes, have, d->limit);
+    j->header_size = d->layout->header_min;
+    j->trailer_size = d->layout->trailer_min;
+    j->length = raw * plan->factor + (uint64_t)plan->sum;
+    j->need = j->header_size + j->length + j->trailer_size;
+    return have < j->need ? LINTELP_MORE : LINTELP_FRAME;
+}
+
 /* What the step says is bad: passed over if that is what the caller chose, else the error. */
 static int judge_bad(struct lintel_decoder *d, const struct lintelp_judgement *j,
                      const uint8_t *bytes, size_t have)
@@ -478,7 +546,7 @@ static int next_in_piece(struct lintel_decoder *d, struct lintel_frame *out)
     size_t have = d->size - d->at;
     struct lintelp_judgement j;
 
-    switch (lintelp_layout_judge(d->layout, &j, bytes, have, d->limit)) {
+    switch (judge(d, &j, bytes, have)) {
     case LINTELP_FRAME:
         give(d, out, bytes, &j);
         d->at += out->header_size + out->length + out->trailer_size;
@@ -512,7 +580,7 @@ static int next_in_own(struct lintel_decoder *d, struct lintel_frame *out)
     }
     if (d->need > have)
         return d->ended ? finish(d, d->own + d->begin, have, d->need) : 0;
-    switch (lintelp_layout_judge(d->layout, &j, d->own + d->begin, have, d->limit)) {
+    switch (judge(d, &j, d->own + d->begin, have)) {
     case LINTELP_FRAME:
         give(d, out, d->own + d->begin, &j);
         d->begin += out->header_size + out->length + out->trailer_size;
@@ -547,6 +615,40 @@ static int next(struct lintel_decoder *d, struct lintel_frame *out)
     return rc;
 }
 
+/* A few bytes for a frame that needs more: the way of streams that drip. 1 if that was it. */
+static inline int drip(struct lintel_decoder *d)
+{
+    size_t left = d->size - d->at;
+    size_t have = d->end - d->begin;
+
+    if (d->need <= have || left >= d->need - have || left > d->capacity - d->end || d->ended)
+        return 0;
+    if (left == 1)
+        d->own[d->end] = d->piece[d->at];
+    else if (left > 0)
+        memcpy(d->own + d->end, d->piece + d->at, left);
+    d->end += left;
+    d->at = d->size;
+    return 1;
+}
+
+int lintel_decoder_next(struct lintel_decoder *decoder, struct lintel_frame *out)
+{
+    struct lintel_decoder *d = decoder;
+
+    if (d == NULL || out == NULL)
+        return LINTEL_E_USAGE;
+    if (d->status < 0)
+        return d->status;
+    if (d->begin == d->end && d->quick == QUICK_LINTEL && d->skip == 0) {
+        if (scan_lintel(d, d->piece, d->size, &d->at, out, 1) == 1)
+            return 1;
+    } else if (d->begin < d->end && d->skip == 0 && drip(d)) {
+        return 0;
+    }
+    return lintel_decoder_next_batch(d, out, 1);
+}
+
 int lintel_decoder_next_batch(struct lintel_decoder *decoder, struct lintel_frame *out,
                               int capacity)
 {
@@ -558,7 +660,7 @@ int lintel_decoder_next_batch(struct lintel_decoder *decoder, struct lintel_fram
         return LINTEL_E_USAGE;
     if (d->status < 0)
         return d->status;
-    if (d->quick && d->skip == 0) {
+    if (d->quick != SLOW && d->skip == 0) {
         if (d->begin == d->end) {
             n = scan_run(d, d->piece, d->size, &d->at, out, capacity);
         } else if (d->need == 0) {
@@ -569,14 +671,9 @@ int lintel_decoder_next_batch(struct lintel_decoder *decoder, struct lintel_fram
             return n;
     }
     rc = next(d, out);
-    if (rc != 1 || capacity == 1 || !d->quick || d->begin < d->end)
+    if (rc != 1 || capacity == 1 || d->quick == SLOW || d->begin < d->end)
         return rc;
     return 1 + scan_run(d, d->piece, d->size, &d->at, out + 1, capacity - 1);
-}
-
-int lintel_decoder_next(struct lintel_decoder *decoder, struct lintel_frame *out)
-{
-    return lintel_decoder_next_batch(decoder, out, 1);
 }
 
 /* ---- asking ---------------------------------------------------------------------------------- */
@@ -628,7 +725,7 @@ uint64_t lintel_decoder_skipped(const struct lintel_decoder *decoder)
 
 size_t lintel_decoder_memory(const struct lintel_decoder *decoder)
 {
-    return decoder == NULL ? 0 : decoder->capacity + decoder->retired_size;
+    return decoder == NULL ? 0 : decoder->capacity + decoder->other_size;
 }
 
 void lintel_decoder_trim(struct lintel_decoder *decoder)
@@ -638,6 +735,7 @@ void lintel_decoder_trim(struct lintel_decoder *decoder)
     if (decoder == NULL)
         return;
     begin_feed(decoder);
+    free_other(decoder);
     decoder->lent = 0;
     decoder->full = 0;
     used = decoder->end - decoder->begin;

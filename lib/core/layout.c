@@ -61,13 +61,11 @@ static const struct lintel_field lintel_fields[] = {
 };
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
 #define MEMORY_ORDER(bits) bits
-#define BIG_IS_SWAPPED     0
 #else
 #define MEMORY_ORDER(bits)                                                               \
     (((bits)&0xFF) << 56 | ((bits)&0xFF00) << 40 | ((bits)&0xFF0000) << 24 |             \
      ((bits)&0xFF000000) << 8 | ((bits) >> 8 & 0xFF000000) | ((bits) >> 24 & 0xFF0000) | \
      ((bits) >> 40 & 0xFF00) | (bits) >> 56)
-#define BIG_IS_SWAPPED 1
 #endif
 static const struct lintel_layout lintel = {
     .text = "!H:magic=0x4c54 B:version=1 B:flags,reserved&0xf0=0 I:type I:id I:length *",

@@ -10,6 +10,13 @@
 
 #include "lintel/layout.h"
 
+/* 1: big-endian numbers are swapped on this machine. */
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+#define BIG_IS_SWAPPED 0
+#else
+#define BIG_IS_SWAPPED 1
+#endif
+
 /* A view with what it takes to compute and to invert it. */
 struct lintelp_view {
     struct lintel_view seen; /* what the public header shows; mask 0 stands for the field whole */
