@@ -107,8 +107,7 @@ set_up_building()
     wanted=$missing
     install_missing
     want_building
-    [ -z "$missing" ] ||
-        give_up "please install these packages (the names are Debian's), then run this again:$missing"
+    [ -z "$missing" ] || give_up "please install$missing (Debian's names), then run this again"
     echo "installed:$wanted"
     rm -f $build/config.status
 }
@@ -123,7 +122,7 @@ set_up_testing()
     want_testing
     [ "$missing" = "$wanted" ] || rm -f $build/config.status
     [ -z "$missing" ] ||
-        echo "not here, and what wants them is skipped (the names are Debian's packages):$missing"
+        echo "not here, and tests that want them are skipped:$missing (Debian's names)"
 }
 
 # Bootstrap, configure, build. A build folder that was made elsewhere is made anew.

@@ -31,7 +31,7 @@ extern "C" {
 struct lintel_stream;
 
 /* Called exactly once for each payload that went by reference, on every path: when it was written,
- * when it could not be, when send failed, when the stream is closed. */
+ * when it could not be, when send failed, when the stream is closed. It may not call the stream. */
 typedef void lintel_release(void *user, const void *payload, size_t size);
 
 /* Called for each frame: direction '<' as recv gives it out, '>' as send takes it. */
@@ -43,10 +43,13 @@ struct lintel_stream_options {
     const struct lintel_allocator *allocator; /* kept; NULL: malloc and free */
     uint64_t max_frame;   /* payload bytes, in and out; 0: as lintel_decoder_options */
     uint64_t max_memory;  /* bytes held for input that was not taken; 0: max_frame and 1 MiB */
-    int frame_timeout_ms; /* a begun frame must be whole so long after its first byte; drips do not
-                             put it off, and it stands still while we do not read; 0: no limit */
+    int frame_timeout_ms; /* a begun frame must be whole when the stream has waited for it so long;
+                             drips do not put it off, and it stands still while we do not read: only
+                             time inside of recv counts, and, with timeout_ms 0, the time from a
+                             recv that said 0 to the next one; 0: no limit */
     /* A buffer that several streams of one thread share, kept: what an idle stream then costs is
-     * itself. Views in it live until the next recv on any of these streams. NULL: own ones. */
+     * itself. Views in it live until the next recv on any of these streams; bytes behind the frames
+     * that were given out are taken out of it. 16 KiB or more are of use. NULL: own ones. */
     void *receive_buffer;
     size_t receive_buffer_size;
     lintel_trace *trace; /* NULL: none */
@@ -64,7 +67,9 @@ struct lintel_stream_options {
  *
  * Takes    in and out: closed by lintel_stream_close(), and here on failure
  * Gives    *stream, to be closed with lintel_stream_close()
- * Returns  LINTEL_OK; LINTEL_E_RANGE, LINTEL_E_NOMEM, LINTEL_E_USAGE as lintel_decoder_new()
+ * Returns  LINTEL_OK
+ *          LINTEL_E_SYSTEM  one of them is no descriptor
+ *          LINTEL_E_RANGE, LINTEL_E_NOMEM, LINTEL_E_USAGE as lintel_decoder_new()
  */
 LINTEL_API LINTEL_MUST_USE int lintel_stream_new(struct lintel_stream **stream, int in, int out,
                                                  const struct lintel_stream_options *options,
@@ -88,7 +93,9 @@ void lintel_stream_close(struct lintel_stream *stream);
 /* ---- sending --------------------------------------------------------------------------------- */
 
 /*
- * Send a frame: gathered, and written when 256 KiB are.
+ * Send a frame: gathered, and written when 256 KiB are. A payload of 32 KiB or more is written at
+ * once from the caller's memory, with what is gathered before it, and only what could not be
+ * written is copied: nothing, where timeout_ms is -1.
  *
  * Returns  LINTEL_OK, the frame was taken
  *          LINTEL_E_TIMEOUT    the frame was not taken: the queue is full and could not be written
@@ -106,9 +113,10 @@ LINTEL_API LINTEL_MUST_USE int lintel_stream_send(struct lintel_stream *stream,
                                                   const void *payload, size_t size, int timeout_ms);
 
 /*
- * The same without a copy, for large payloads.
+ * The same without a copy, for large payloads; those below 4 KiB are copied and released at once.
  *
- * Keeps    payload until release is called, which happens exactly once, whatever this returns
+ * Keeps    payload until release is called, which happens exactly once, whatever this returns;
+ *          release may be NULL
  */
 LINTEL_API LINTEL_MUST_USE int lintel_stream_send_ref(struct lintel_stream *stream,
                                                       const struct lintel_header *header,
@@ -128,8 +136,11 @@ LINTEL_API LINTEL_MUST_USE int lintel_stream_flush(struct lintel_stream *stream,
 
 /*
  * Flush, then shut down writing: the peer reads to the end, and this side may go on receiving.
+ * Nothing can be sent from now on, whatever this returns; where something is left to be written,
+ * the flush that writes the last of it also shuts down.
  *
  * Returns  as lintel_stream_flush(); 1 also when it was shut down before
+ *          LINTEL_E_UNSUPPORTED  one descriptor for both directions that is no socket
  */
 LINTEL_API LINTEL_MUST_USE int lintel_stream_shutdown(struct lintel_stream *stream, int timeout_ms);
 
@@ -137,7 +148,11 @@ LINTEL_API LINTEL_MUST_USE int lintel_stream_shutdown(struct lintel_stream *stre
 LINTEL_API
 size_t lintel_stream_queued(const struct lintel_stream *stream);
 
-/* What send took and was not written whole: frames, and bytes of the wire. Either may be NULL. */
+/*
+ * What send took and was not written whole: frames, and bytes of the wire. After a failure these
+ * are lost. A frame whose own send returned an error was not taken and is not among them, even if
+ * some of its bytes went out. Either may be NULL.
+ */
 LINTEL_API
 void lintel_stream_unsent(const struct lintel_stream *stream, uint64_t *frames, uint64_t *bytes);
 
@@ -154,7 +169,9 @@ void lintel_stream_unsent(const struct lintel_stream *stream, uint64_t *frames, 
  *          LINTEL_E_TRUNCATED  it ended inside a frame
  *          LINTEL_E_RESET      it reset the connection
  *          LINTEL_E_SYSTEM     another failure; the errno is in lintel_stream_error()
- *          LINTEL_E_...        what lintel_decoder_next() says; all but TIMEOUT are sticky
+ *          LINTEL_E_...        what lintel_decoder_next() says
+ *          All but TIMEOUT, and NOMEM of the allocator, are sticky. Where the flush fails, its
+ *          status is returned once, in place of waiting, when all that had come is given out.
  * Lends    what *frame points to until the next recv on this stream
  */
 LINTEL_API LINTEL_MUST_USE int lintel_stream_recv(struct lintel_stream *stream,
@@ -170,13 +187,20 @@ LINTEL_API LINTEL_MUST_USE int lintel_stream_recv_batch(struct lintel_stream *st
 enum lintel_wants { LINTEL_WANT_READ = 1, LINTEL_WANT_WRITE = 2 };
 
 /* What to wait for: LINTEL_WANT_READ until the input has ended or failed; LINTEL_WANT_WRITE while
- * something is queued. Then call recv until 0, and flush, with timeout_ms 0. */
+ * something is queued. Then call recv until 0 or an error, and flush, with timeout_ms 0. */
 LINTEL_API
 int lintel_stream_wants(const struct lintel_stream *stream);
 
 /* Milliseconds until recv is to be called even if nothing became ready; -1 for never. */
 LINTEL_API
 int lintel_stream_wait_ms(const struct lintel_stream *stream);
+
+/*
+ * Say that this side does not read for a while: the clock of a begun frame stands still until the
+ * next recv. Only a loop that stops waiting for input although recv said 0 needs it.
+ */
+LINTEL_API
+void lintel_stream_pause(struct lintel_stream *stream);
 
 /* The descriptor to read from, and the one to write to. Lends. */
 LINTEL_API

@@ -1,8 +1,8 @@
-/* Endpoints: their text, and connecting to them. The listener is in listener.c. */
+/* Endpoints: their text, and connecting to them. The listener is in endpoint_listener.c. */
 #include "config.h"
 #include "lintel/endpoint.h"
 
-#include "net/address.h"
+#include "net/endpoint_address.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

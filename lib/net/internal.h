@@ -35,6 +35,9 @@ struct lintelp_deadline {
 /* Milliseconds left, rounded up; -1 for no deadline. */
 int lintelp_deadline_left(struct lintelp_deadline *deadline);
 
+/* poll() once. Returns as poll, and 0 for EINTR. */
+int lintelp_poll_once(struct pollfd *fds, nfds_t count, int timeout_ms);
+
 /* poll() until the deadline, without EINTR. Returns as poll: above 0, 0 when the deadline has
  * passed, -1 with errno. A timeout of 0 asks nothing and returns 0. */
 int lintelp_poll(struct pollfd *fds, nfds_t count, struct lintelp_deadline *deadline);

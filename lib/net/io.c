@@ -72,6 +72,13 @@ int lintelp_deadline_left(struct lintelp_deadline *deadline)
     return left < INT_MAX ? (int)left : INT_MAX;
 }
 
+int lintelp_poll_once(struct pollfd *fds, nfds_t count, int timeout_ms)
+{
+    int rc = poll(fds, count, timeout_ms);
+
+    return rc < 0 && errno == EINTR ? 0 : rc;
+}
+
 int lintelp_poll(struct pollfd *fds, nfds_t count, struct lintelp_deadline *deadline)
 {
     for (;;) {
@@ -79,8 +86,8 @@ int lintelp_poll(struct pollfd *fds, nfds_t count, struct lintelp_deadline *dead
         int rc;
         if (left == 0)
             return 0;
-        rc = poll(fds, count, left);
-        if (rc > 0 || (rc < 0 && errno != EINTR))
+        rc = lintelp_poll_once(fds, count, left);
+        if (rc != 0)
             return rc;
     }
 }

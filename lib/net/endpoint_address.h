@@ -1,6 +1,6 @@
-/* What endpoint.c and listener.c share: resolved addresses and their text. */
-#ifndef LINTELP_NET_ADDRESS_H
-#define LINTELP_NET_ADDRESS_H
+/* What endpoint.c and endpoint_listener.c share: resolved addresses and their text. */
+#ifndef LINTELP_ENDPOINT_ADDRESS_H
+#define LINTELP_ENDPOINT_ADDRESS_H
 
 #include "lintel/endpoint.h"
 #include "net/internal.h"

@@ -3,7 +3,7 @@
 #include "lintel/endpoint.h"
 
 #include "core/internal.h"
-#include "net/address.h"
+#include "net/endpoint_address.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,0 +1,263 @@
+#include "net/stream_queue.h"
+
+#include "core/internal.h"
+
+#include <string.h>
+
+#define FIRST_BYTES  4096
+#define FIRST_FRAMES 32
+#define FIRST_REFS   4
+
+struct lintelp_queue *lintelp_queue_new(const struct lintel_allocator *allocator)
+{
+    struct lintelp_queue *queue = lintelp_resize(allocator, NULL, sizeof *queue);
+
+    if (queue == NULL)
+        return NULL;
+    memset(queue, 0, sizeof *queue);
+    queue->allocator = allocator;
+    return queue;
+}
+
+static void free_storage(struct lintelp_queue *queue)
+{
+    if (queue->bytes != NULL)
+        (void)lintelp_resize(queue->allocator, queue->bytes, 0);
+    if (queue->refs != NULL)
+        (void)lintelp_resize(queue->allocator, queue->refs, 0);
+    if (queue->frames != NULL)
+        (void)lintelp_resize(queue->allocator, queue->frames, 0);
+    queue->bytes = NULL;
+    queue->refs = NULL;
+    queue->frames = NULL;
+    queue->capacity = queue->ref_capacity = queue->frame_capacity = 0;
+}
+
+void lintelp_queue_free(struct lintelp_queue *queue)
+{
+    if (queue == NULL)
+        return;
+    lintelp_queue_drop(queue);
+    (void)lintelp_resize(queue->allocator, queue, 0);
+}
+
+/* ---- room ------------------------------------------------------------------------------------ */
+
+/*
+ * Make room for `more` items at the tail of an array: move what is live to the front where that is
+ * less than half, else double. Both keep the work linear. Returns the array, or NULL.
+ */
+static void *make_room(const struct lintelp_queue *queue, void *array, size_t item, size_t *head,
+                       size_t *tail, size_t *capacity, size_t more, size_t first)
+{
+    size_t live = *tail - *head, wanted = *capacity > 0 ? *capacity : first;
+    uint8_t *from = array != NULL ? (uint8_t *)array + *head * item : NULL;
+    void *to = array;
+
+    if (*head < live || more > *capacity - live) {
+        if (more > SIZE_MAX / 2 - live)
+            return NULL;
+        while (wanted < live + more || wanted == *capacity)
+            wanted *= 2;
+        if (wanted > SIZE_MAX / item)
+            return NULL;
+        to = lintelp_resize(queue->allocator, NULL, wanted * item);
+        if (to == NULL)
+            return NULL;
+        *capacity = wanted;
+    }
+    if (live > 0)
+        memmove(to, from, live * item);
+    if (to != array && array != NULL)
+        (void)lintelp_resize(queue->allocator, array, 0);
+    *head = 0;
+    *tail = live;
+    return to;
+}
+
+int lintelp_queue_reserve(struct lintelp_queue *queue, size_t size, size_t refs)
+{
+    void *array;
+
+    if (size > queue->capacity - queue->tail) {
+        array = make_room(queue, queue->bytes, 1, &queue->head, &queue->tail, &queue->capacity,
+                          size, FIRST_BYTES);
+        if (array == NULL)
+            return LINTEL_E_NOMEM;
+        queue->bytes = array;
+    }
+    if (queue->frame_tail == queue->frame_capacity) {
+        array = make_room(queue, queue->frames, sizeof *queue->frames, &queue->frame_head,
+                          &queue->frame_tail, &queue->frame_capacity, 1, FIRST_FRAMES);
+        if (array == NULL)
+            return LINTEL_E_NOMEM;
+        queue->frames = array;
+    }
+    if (refs > queue->ref_capacity - queue->ref_tail) {
+        array = make_room(queue, queue->refs, sizeof *queue->refs, &queue->ref_head,
+                          &queue->ref_tail, &queue->ref_capacity, refs, FIRST_REFS);
+        if (array == NULL)
+            return LINTEL_E_NOMEM;
+        queue->refs = array;
+    }
+    return LINTEL_OK;
+}
+
+/* ---- in -------------------------------------------------------------------------------------- */
+
+void lintelp_queue_put(struct lintelp_queue *queue, size_t size)
+{
+    queue->tail += size;
+    queue->after += size;
+    queue->queued += size;
+}
+
+void lintelp_queue_put_ref(struct lintelp_queue *queue, const void *payload, size_t size,
+                           lintel_release *release, void *user)
+{
+    struct lintelp_ref *ref = &queue->refs[queue->ref_tail++];
+
+    ref->before = queue->after;
+    ref->payload = payload;
+    ref->size = size;
+    ref->done = 0;
+    ref->release = release;
+    ref->user = user;
+    ref->owned = 0;
+    queue->after = 0;
+    queue->queued += size;
+}
+
+void lintelp_queue_end_frame(struct lintelp_queue *queue, size_t size)
+{
+    queue->frames[queue->frame_tail++] = size;
+}
+
+size_t lintelp_queue_own(struct lintelp_queue *queue, const void *payload, void *copy)
+{
+    struct lintelp_ref *ref = NULL;
+
+    if (queue->ref_head < queue->ref_tail)
+        ref = &queue->refs[queue->ref_tail - 1];
+    if (ref == NULL || ref->payload != payload || ref->owned) {
+        (void)lintelp_resize(queue->allocator, copy, 0);
+        return 0;
+    }
+    ref->size -= ref->done;
+    memcpy(copy, ref->payload + ref->done, ref->size);
+    ref->done = 0;
+    ref->payload = copy;
+    ref->owned = 1;
+    return ref->size;
+}
+
+/* ---- out ------------------------------------------------------------------------------------- */
+
+size_t lintelp_queue_parts(const struct lintelp_queue *queue, struct iovec *out, size_t most)
+{
+    uint8_t *run = queue->bytes + queue->head;
+    size_t count = 0;
+
+    for (size_t i = queue->ref_head; i < queue->ref_tail && most - count >= 2; i++) {
+        const struct lintelp_ref *ref = &queue->refs[i];
+        union {
+            const uint8_t *in;
+            void *out;
+        } payload = {ref->payload + ref->done};
+        if (ref->before > 0)
+            out[count++] = (struct iovec){run, ref->before};
+        run += ref->before;
+        out[count++] = (struct iovec){payload.out, ref->size - ref->done};
+        if (i + 1 == queue->ref_tail && count < most && queue->after > 0)
+            out[count++] = (struct iovec){run, queue->after};
+    }
+    if (queue->ref_head == queue->ref_tail && queue->after > 0)
+        out[count++] = (struct iovec){run, queue->after};
+    return count;
+}
+
+/* The first reference is done with; nothing of it is looked at after the callback. */
+static void pop_ref(struct lintelp_queue *queue)
+{
+    struct lintelp_ref ref = queue->refs[queue->ref_head++];
+    union {
+        const uint8_t *in;
+        void *out;
+    } payload = {ref.payload};
+
+    if (ref.owned)
+        (void)lintelp_resize(queue->allocator, payload.out, 0);
+    else if (ref.release != NULL)
+        ref.release(ref.user, ref.payload, ref.size);
+}
+
+static void reset(struct lintelp_queue *queue)
+{
+    while (queue->ref_head < queue->ref_tail)
+        pop_ref(queue);
+    queue->queued = queue->head = queue->tail = queue->after = queue->begun = 0;
+    queue->ref_head = queue->ref_tail = queue->frame_head = queue->frame_tail = 0;
+}
+
+/* Take written bytes off the parts. */
+static void advance(struct lintelp_queue *queue, size_t size)
+{
+    while (queue->ref_head < queue->ref_tail && size > 0) {
+        struct lintelp_ref *ref = &queue->refs[queue->ref_head];
+        size_t step = size < ref->before ? size : ref->before;
+        ref->before -= step;
+        queue->head += step;
+        size -= step;
+        step = size < ref->size - ref->done ? size : ref->size - ref->done;
+        ref->done += step;
+        size -= step;
+        if (ref->done == ref->size)
+            pop_ref(queue);
+    }
+    queue->head += size;
+    queue->after -= size;
+}
+
+uint64_t lintelp_queue_written(struct lintelp_queue *queue, size_t size)
+{
+    uint64_t whole = 0;
+
+    if (size == queue->queued) {
+        whole = queue->frame_tail - queue->frame_head;
+        reset(queue);
+        return whole;
+    }
+    queue->queued -= size;
+    advance(queue, size);
+    queue->begun += size;
+    while (queue->begun >= queue->frames[queue->frame_head]) {
+        queue->begun -= queue->frames[queue->frame_head++];
+        whole++;
+    }
+    return whole;
+}
+
+void lintelp_queue_drop(struct lintelp_queue *queue)
+{
+    queue->lost_frames += queue->frame_tail - queue->frame_head;
+    queue->lost_bytes += queue->queued;
+    reset(queue);
+    free_storage(queue);
+}
+
+void lintelp_queue_trim(struct lintelp_queue *queue)
+{
+    if (queue->queued == 0)
+        free_storage(queue);
+}
+
+size_t lintelp_queue_memory(const struct lintelp_queue *queue)
+{
+    size_t owned = 0;
+
+    for (size_t i = queue->ref_head; i < queue->ref_tail; i++)
+        if (queue->refs[i].owned)
+            owned += queue->refs[i].size;
+    return owned + sizeof *queue + queue->capacity + queue->ref_capacity * sizeof *queue->refs +
+           queue->frame_capacity * sizeof *queue->frames;
+}

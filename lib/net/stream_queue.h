@@ -1,0 +1,73 @@
+/*
+ * The outgoing queue of a stream: what was sent and is not written yet. No I/O here.
+ *
+ * Bytes of the wire, in order, are runs of `bytes` with payloads by reference in between:
+ *
+ *     | refs[0].before | refs[0].payload | refs[1].before | refs[1].payload | after |
+ *     ^ bytes + head                                                 bytes + tail ^
+ */
+#ifndef LINTELP_STREAM_QUEUE_H
+#define LINTELP_STREAM_QUEUE_H
+
+#include "lintel/stream.h"
+
+#include <sys/uio.h>
+
+struct lintelp_ref {
+    size_t before; /* bytes of the buffer that are written first */
+    const uint8_t *payload;
+    size_t size, done; /* done < size */
+    lintel_release *release;
+    void *user;
+    int owned; /* the payload is memory of the allocator */
+};
+
+struct lintelp_queue {
+    const struct lintel_allocator *allocator;
+    size_t queued; /* bytes of the wire, over all parts */
+    uint8_t *bytes;
+    size_t head, tail, capacity; /* head <= tail <= capacity */
+    size_t after;                /* bytes behind the last reference */
+    struct lintelp_ref *refs;
+    size_t ref_head, ref_tail, ref_capacity;
+    size_t *frames; /* the size on the wire of each frame */
+    size_t frame_head, frame_tail, frame_capacity;
+    size_t begun;                     /* bytes of the first frame that are written */
+    uint64_t lost_frames, lost_bytes; /* dropped unwritten, after a failure */
+};
+
+/* Returns NULL when out of memory. */
+struct lintelp_queue *lintelp_queue_new(const struct lintel_allocator *allocator);
+/* Drops everything; NULL is left alone. */
+void lintelp_queue_free(struct lintelp_queue *queue);
+
+/* Make room for so many bytes at bytes + tail, and for one frame and so many references. Returns
+ * LINTEL_OK, or LINTEL_E_NOMEM and nothing has changed. */
+int lintelp_queue_reserve(struct lintelp_queue *queue, size_t size, size_t refs);
+
+/* Append `size` bytes that were put at bytes + tail, a payload by reference, the end of a frame. */
+void lintelp_queue_put(struct lintelp_queue *queue, size_t size);
+void lintelp_queue_put_ref(struct lintelp_queue *queue, const void *payload, size_t size,
+                           lintel_release *release, void *user);
+void lintelp_queue_end_frame(struct lintelp_queue *queue, size_t size);
+
+/* Have what is left of a payload that was put by reference last in a copy, which is taken. Returns
+ * the bytes copied; 0: all of it was written, and the copy is freed. */
+size_t lintelp_queue_own(struct lintelp_queue *queue, const void *payload, void *copy);
+
+/* The first parts of what is to be written, at most `most`. Returns their number. */
+size_t lintelp_queue_parts(const struct lintelp_queue *queue, struct iovec *out, size_t most);
+
+/* The first `size` bytes were written. Returns the number of frames that are whole with them. */
+uint64_t lintelp_queue_written(struct lintelp_queue *queue, size_t size);
+
+/* Nothing will be written any more: count what is left as lost, release it, free the storage. */
+void lintelp_queue_drop(struct lintelp_queue *queue);
+
+/* Give back storage, if nothing is queued. */
+void lintelp_queue_trim(struct lintelp_queue *queue);
+
+/* Bytes of storage, payloads of others apart. */
+size_t lintelp_queue_memory(const struct lintelp_queue *queue);
+
+#endif

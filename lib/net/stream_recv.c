@@ -1,0 +1,385 @@
+/* The recv loop of a stream. */
+#include "config.h"
+#include "net/stream_state.h"
+
+#include "core/internal.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define AHEAD_FIRST ((size_t)16 * 1024) /* law 2: growth by doubling begins here, at most */
+#define AHEAD_KEPT                                                                            \
+    ((size_t)64 * 1024)             /* what an empty one may keep until the stream is trimmed \
+                                     */
+#define IN_PLACE ((size_t)4 * 1024) /* so much missing of a frame is received where it belongs */
+
+static int in_failed(struct lintel_stream *s, int status, int number, enum lintelp_about about)
+{
+    s->in_status = (int16_t)status;
+    s->in_errno = number;
+    s->in_about = (uint8_t)about;
+    return lintelp_stream_note(s, status, number, about);
+}
+
+static int receive_failed(struct lintel_stream *s, int number)
+{
+    return in_failed(s, number == ECONNRESET ? LINTEL_E_RESET : LINTEL_E_SYSTEM, number,
+                     ABOUT_RECEIVE);
+}
+
+/* ---- ahead of the decoder -------------------------------------------------------------------- */
+
+static size_t ahead_size(const struct lintel_stream *s)
+{
+    return s->ahead != NULL ? s->ahead->tail - s->ahead->head : 0;
+}
+
+static void free_ahead(struct lintel_stream *s)
+{
+    if (s->ahead != NULL)
+        (void)lintelp_resize(s->allocator, s->ahead, 0);
+    s->ahead = NULL;
+}
+
+/* Room for so many more bytes at the tail. */
+static int reserve_ahead(struct lintel_stream *s, size_t size)
+{
+    struct lintelp_ahead *ahead = s->ahead;
+    size_t live = ahead_size(s);
+    size_t capacity = ahead != NULL ? ahead->capacity : 0;
+
+    if (ahead != NULL && size <= capacity - ahead->tail)
+        return LINTEL_OK;
+    if (ahead != NULL && ahead->head >= live && size <= capacity - live) {
+        memmove(ahead->bytes, ahead->bytes + ahead->head, live);
+    } else {
+        if (size > SIZE_MAX / 4 - live)
+            return LINTEL_E_NOMEM;
+        capacity = capacity > 0 ? 2 * capacity : 256;
+        while (capacity < live + size)
+            capacity *= 2;
+        ahead = lintelp_resize(s->allocator, NULL, sizeof *ahead + capacity);
+        if (ahead == NULL)
+            return LINTEL_E_NOMEM;
+        if (live > 0)
+            memcpy(ahead->bytes, s->ahead->bytes + s->ahead->head, live);
+        free_ahead(s);
+        s->ahead = ahead;
+        ahead->capacity = capacity;
+    }
+    ahead->head = 0;
+    ahead->tail = live;
+    return LINTEL_OK;
+}
+
+static void append_ahead(struct lintel_stream *s, const struct lintel_part *part)
+{
+    if (part->size > 0)
+        memcpy(s->ahead->bytes + s->ahead->tail, part->bytes, part->size);
+    s->ahead->tail += part->size;
+}
+
+size_t lintelp_stream_ahead_room(const struct lintel_stream *s)
+{
+    uint64_t held = (uint64_t)ahead_size(s) + lintel_decoder_memory(s->decoder);
+
+    if (s->in_status < 0 || s->in_errno != 0 || s->ended || s->stuck || held >= s->max_memory)
+        return 0;
+    return s->max_memory - held < SIZE_MAX ? (size_t)(s->max_memory - held) : SIZE_MAX;
+}
+
+void lintelp_stream_receive_ahead(struct lintel_stream *s)
+{
+    size_t room = lintelp_stream_ahead_room(s);
+    size_t wanted = room < AHEAD_FIRST ? room : AHEAD_FIRST;
+    ssize_t got;
+
+    if (s->ahead == NULL || s->ahead->tail == s->ahead->capacity)
+        if (reserve_ahead(s, wanted) < 0) {
+            s->stuck = 1;
+            return;
+        }
+    if (room > s->ahead->capacity - s->ahead->tail)
+        room = s->ahead->capacity - s->ahead->tail;
+    got = lintelp_read(&s->in, s->ahead->bytes + s->ahead->tail, room, 0);
+    if (got > 0) {
+        s->ahead->tail += (size_t)got;
+        s->counters.bytes_in += (uint64_t)got;
+    }
+    if (got == 0)
+        s->ended = 1;
+    if (got < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
+        s->in_errno = errno;
+}
+
+/* Give the decoder what was received ahead of it. */
+static int feed_ahead(struct lintel_stream *s)
+{
+    struct lintelp_ahead *ahead = s->ahead;
+    size_t size = ahead_size(s), room;
+    void *space;
+    int rc = lintel_decoder_space(s->decoder, &space, &room);
+
+    if (rc < 0)
+        return lintelp_stream_note(s, rc, 0, ABOUT_DECODER);
+    if (size > room)
+        size = room;
+    memcpy(space, ahead->bytes + ahead->head, size);
+    ahead->head += size;
+    if (ahead->head == ahead->tail)
+        ahead->head = ahead->tail = 0;
+    if (ahead->tail == 0 && ahead->capacity > AHEAD_KEPT)
+        free_ahead(s);
+    rc = lintel_decoder_filled(s->decoder, size);
+    return rc < 0 ? lintelp_stream_note(s, rc, 0, ABOUT_DECODER) : 1;
+}
+
+/*
+ * Frames are given out, and what follows them lies in the shared buffer, where another stream will
+ * receive next: take it out.
+ */
+static void leave_shared_buffer(struct lintel_stream *s)
+{
+    size_t size = lintel_decoder_unread(s->decoder);
+    struct lintel_part parts[2];
+
+    s->fed = 0;
+    if (size == 0)
+        return;
+    if (reserve_ahead(s, size) < 0) {
+        in_failed(s, LINTEL_E_NOMEM, 0, ABOUT_NOTHING);
+        return;
+    }
+    (void)lintel_decoder_rest(s->decoder, parts);
+    append_ahead(s, &parts[0]);
+    append_ahead(s, &parts[1]);
+}
+
+/* ---- receiving ------------------------------------------------------------------------------- */
+
+/* One system call. Returns 1 the decoder has more, or knows that this was the end; 0 nothing is
+ * there; else the status. */
+static int receive(struct lintel_stream *s, int wait)
+{
+    void *space = s->receive_buffer;
+    size_t size = s->receive_size;
+    int shared = space != NULL && lintel_decoder_need(s->decoder) < IN_PLACE;
+    ssize_t got;
+    int rc;
+
+    if (!shared && (rc = lintel_decoder_space(s->decoder, &space, &size)) < 0)
+        return lintelp_stream_note(s, rc, 0, ABOUT_DECODER);
+    got = lintelp_read(&s->in, space, size, wait);
+    if (got < 0)
+        return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : receive_failed(s, errno);
+    if (got == 0) {
+        s->ended = 1;
+        return 1;
+    }
+    s->counters.bytes_in += (uint64_t)got;
+    s->fed = (unsigned)shared & 1;
+    rc = shared ? lintel_decoder_feed(s->decoder, space, (size_t)got)
+                : lintel_decoder_filled(s->decoder, (size_t)got);
+    return rc < 0 ? lintelp_stream_note(s, rc, 0, ABOUT_DECODER) : 1;
+}
+
+/* The input has ended; after a reset that sending has met, that is no orderly end. */
+static int finish(struct lintel_stream *s)
+{
+    if (s->out_status == LINTEL_E_RESET && s->in.fd == s->out.fd)
+        return receive_failed(s, ECONNRESET);
+    (void)lintel_decoder_end(s->decoder);
+    return 1;
+}
+
+/* Whether a frame is begun and has a deadline. */
+static int is_timed(const struct lintel_stream *s)
+{
+    return s->frame_timeout_ms > 0 && lintel_decoder_unread(s->decoder) > 0;
+}
+
+/* ns that the begun frame still has, when its clock is moved to now. */
+static uint64_t frame_left(const struct lintel_stream *s, uint64_t now)
+{
+    uint64_t limit = (uint64_t)s->frame_timeout_ms * 1000000;
+    uint64_t waited = s->waited;
+
+    if (s->waiting_since != 0)
+        waited += now - s->waiting_since;
+    return waited < limit ? limit - waited : 0;
+}
+
+static int to_ms(uint64_t ns)
+{
+    return (int)((ns + 999999) / 1000000);
+}
+
+/* Nothing is there: the clock of a begun frame runs. Leaves in *left_ms what it still has, -1
+ * without one. */
+static int run_frame_clock(struct lintel_stream *s, int *left_ms)
+{
+    uint64_t now, left;
+
+    *left_ms = -1;
+    if (!is_timed(s))
+        return LINTEL_OK;
+    now = lintelp_now();
+    left = frame_left(s, now);
+    if (left == 0)
+        return in_failed(s, LINTEL_E_TIMEOUT, 0, ABOUT_BEGUN);
+    s->waited = (uint64_t)s->frame_timeout_ms * 1000000 - left;
+    s->waiting_since = now;
+    *left_ms = to_ms(left);
+    return LINTEL_OK;
+}
+
+/* Wait until there may be something to read, or more can be written. */
+static int wait_to_read(struct lintel_stream *s, struct lintelp_deadline *deadline, int frame_ms)
+{
+    struct pollfd fds[2] = {{s->in.fd, POLLIN, 0}, {s->out.fd, POLLOUT, 0}};
+    int writing = lintelp_stream_queued(s) > 0;
+    int same = s->in.fd == s->out.fd;
+    int left = lintelp_deadline_left(deadline);
+
+    if (left == 0)
+        return lintelp_stream_note(s, LINTEL_E_TIMEOUT, 0, ABOUT_NO_FRAME);
+    if (frame_ms >= 0 && (left < 0 || frame_ms < left))
+        left = frame_ms;
+    if (writing && same)
+        fds[0].events |= POLLOUT;
+    if (lintelp_poll_once(fds, writing && !same ? 2 : 1, left) < 0)
+        return receive_failed(s, errno);
+    return 1;
+}
+
+/*
+ * The decoder needs more. Returns 1 it has more, 0 nothing is there and the caller does not wait,
+ * or a status.
+ *
+ * What is queued is written before this waits for an answer to it. If that fails, what the peer had
+ * sent before is received first; waiting for more would be in vain, so that the failure is returned
+ * in place of it.
+ */
+static int fill(struct lintel_stream *s, struct lintelp_deadline *deadline)
+{
+    int for_ever = deadline->timeout_ms < 0;
+    int rc, frame_ms, failed = 0;
+
+    s->fed = 0;
+    if (ahead_size(s) > 0)
+        return feed_ahead(s);
+    if (s->in_errno != 0)
+        return receive_failed(s, s->in_errno);
+    for (;;) {
+        if (s->ended)
+            return finish(s);
+        if (for_ever && lintelp_stream_queued(s) > 0)
+            failed = lintelp_stream_write(s) < 0;
+        rc = receive(s, for_ever && !failed && lintelp_stream_queued(s) == 0 && !is_timed(s));
+        if (rc < 0 || (rc > 0 && !s->ended))
+            return rc;
+        if (s->ended)
+            continue;
+        if (failed)
+            return lintelp_stream_note(s, s->out_status, s->out_errno, ABOUT_SEND);
+        if ((rc = run_frame_clock(s, &frame_ms)) < 0 || deadline->timeout_ms == 0)
+            return rc;
+        if (lintelp_stream_queued(s) > 0)
+            failed = lintelp_stream_write(s) < 0;
+        if (!failed && (rc = wait_to_read(s, deadline, frame_ms)) < 0)
+            return rc;
+    }
+}
+
+/* ---- frames ---------------------------------------------------------------------------------- */
+
+/* The decoder has said no, for good unless it was memory. */
+static int decoder_failed(struct lintel_stream *s, int status)
+{
+    if (status == LINTEL_E_NOMEM) {
+        if (s->fed)
+            leave_shared_buffer(s);
+        return lintelp_stream_note(s, status, 0, ABOUT_DECODER);
+    }
+    return in_failed(s, status, 0, ABOUT_DECODER);
+}
+
+static int give(struct lintel_stream *s, const struct lintel_frame *frames, int count)
+{
+    s->counters.frames_in += (uint64_t)count;
+    s->waited = 0;
+    s->waiting_since = 0;
+    if (s->fed)
+        leave_shared_buffer(s);
+    for (int i = 0; i < count && s->trace != NULL; i++)
+        s->trace(s->trace_user, '<', &frames[i]);
+    return count;
+}
+
+int lintel_stream_recv_batch(struct lintel_stream *stream, struct lintel_frame *frames,
+                             int capacity, int timeout_ms)
+{
+    struct lintelp_deadline deadline = {timeout_ms, 0};
+    struct lintel_stream *s = stream;
+    int rc;
+
+    if (s == NULL || frames == NULL || capacity < 1)
+        return LINTEL_E_USAGE;
+    if (s->in_status < 0)
+        return lintelp_stream_note(s, s->in_status, s->in_errno, s->in_about);
+    for (;;) {
+        rc = lintel_decoder_next_batch(s->decoder, frames, capacity);
+        if (rc > 0)
+            return give(s, frames, rc);
+        if (rc < 0)
+            return decoder_failed(s, rc);
+        rc = fill(s, &deadline);
+        if (rc < 0)
+            s->waiting_since = 0;
+        if (rc <= 0)
+            return rc;
+    }
+}
+
+int lintel_stream_recv(struct lintel_stream *stream, struct lintel_frame *frame, int timeout_ms)
+{
+    return lintel_stream_recv_batch(stream, frame, 1, timeout_ms);
+}
+
+/* ---- under an event loop --------------------------------------------------------------------- */
+
+int lintel_stream_wants(const struct lintel_stream *stream)
+{
+    int wants = 0;
+
+    if (stream == NULL)
+        return 0;
+    if (stream->in_status == LINTEL_OK && stream->in_errno == 0 && !stream->ended)
+        wants |= LINTEL_WANT_READ;
+    if (lintelp_stream_queued(stream) > 0)
+        wants |= LINTEL_WANT_WRITE;
+    return wants;
+}
+
+int lintel_stream_wait_ms(const struct lintel_stream *stream)
+{
+    if (stream == NULL || stream->in_status < 0)
+        return -1;
+    if (ahead_size(stream) > 0 || stream->ended || stream->in_errno != 0)
+        return 0;
+    if (stream->waiting_since == 0 || !is_timed(stream))
+        return -1;
+    return to_ms(frame_left(stream, lintelp_now()));
+}
+
+void lintel_stream_pause(struct lintel_stream *stream)
+{
+    uint64_t now, left;
+
+    if (stream == NULL || stream->waiting_since == 0)
+        return;
+    now = lintelp_now();
+    left = frame_left(stream, now);
+    stream->waited = (uint64_t)stream->frame_timeout_ms * 1000000 - left;
+    stream->waiting_since = 0;
+}

@@ -1,0 +1,339 @@
+/* The send loop of a stream. */
+#include "config.h"
+#include "net/stream_state.h"
+
+#include "core/internal.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define PARTS      64                  /* of one sendmsg, below any IOV_MAX */
+#define REF_MIN    ((size_t)4 * 1024)  /* a smaller payload is copied sooner than referred to */
+#define DIRECT_MIN ((size_t)32 * 1024) /* a larger one is written from the caller's memory */
+
+/* ---- writing --------------------------------------------------------------------------------- */
+
+static int send_failed(struct lintel_stream *s, int number)
+{
+    s->out_errno = number;
+    s->out_status = LINTEL_E_SYSTEM;
+    if (number == EPIPE || number == ENOTCONN)
+        s->out_status = LINTEL_E_CLOSED;
+    if (number == ECONNRESET)
+        s->out_status = LINTEL_E_RESET;
+    if (s->queue != NULL)
+        lintelp_queue_drop(s->queue);
+    return lintelp_stream_note(s, s->out_status, number, ABOUT_SEND);
+}
+
+/* Everything is written and nothing more will come. */
+static int shut_writing(struct lintel_stream *s)
+{
+    if (s->out.is_socket) {
+        if (shutdown(s->out.fd, SHUT_WR) != 0)
+            return send_failed(s, errno);
+    } else if (s->out.fd != s->in.fd) {
+        close(s->out.fd);
+        s->out.fd = -1;
+    }
+    s->shut = 1;
+    return 1;
+}
+
+int lintelp_stream_write(struct lintel_stream *s)
+{
+    struct iovec parts[PARTS];
+
+    while (lintelp_stream_queued(s) > 0) {
+        size_t count = lintelp_queue_parts(s->queue, parts, PARTS);
+        ssize_t put = lintelp_write(&s->out, parts, count);
+        if (put < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
+            return send_failed(s, errno);
+        s->blocked = put <= 0;
+        if (put <= 0)
+            return 0;
+        s->counters.bytes_out += (uint64_t)put;
+        s->counters.frames_out += lintelp_queue_written(s->queue, (size_t)put);
+    }
+    s->blocked = 0;
+    return s->closing && !s->shut ? shut_writing(s) : 1;
+}
+
+/*
+ * Wait until more can be written. What comes in meanwhile is received ahead: a peer that does the
+ * same as we do now would else wait for us as we wait for it.
+ */
+static int wait_to_write(struct lintel_stream *s, struct lintelp_deadline *deadline)
+{
+    struct pollfd fds[2] = {{s->out.fd, POLLOUT, 0}, {s->in.fd, POLLIN, 0}};
+    int ahead = lintelp_stream_ahead_room(s) > 0;
+    int same = s->in.fd == s->out.fd;
+    int rc;
+
+    if (ahead && same)
+        fds[0].events |= POLLIN;
+    rc = lintelp_poll(fds, ahead && !same ? 2 : 1, deadline);
+    if (rc < 0)
+        return send_failed(s, errno);
+    if (rc == 0)
+        return lintelp_stream_note(s, LINTEL_E_TIMEOUT, 0, ABOUT_NO_ROOM);
+    if (ahead && fds[same ? 0 : 1].revents != 0)
+        lintelp_stream_receive_ahead(s);
+    return 1;
+}
+
+static int flush(struct lintel_stream *s, int timeout_ms)
+{
+    struct lintelp_deadline deadline = {timeout_ms, 0};
+    int rc;
+
+    s->stuck = 0;
+    while ((rc = lintelp_stream_write(s)) == 0 && timeout_ms != 0)
+        if ((rc = wait_to_write(s, &deadline)) < 0)
+            return rc;
+    return rc;
+}
+
+int lintel_stream_flush(struct lintel_stream *stream, int timeout_ms)
+{
+    if (stream == NULL)
+        return LINTEL_E_USAGE;
+    if (stream->out_status < 0)
+        return lintelp_stream_note(stream, stream->out_status, stream->out_errno, ABOUT_SEND);
+    return flush(stream, timeout_ms);
+}
+
+int lintel_stream_shutdown(struct lintel_stream *stream, int timeout_ms)
+{
+    if (stream == NULL)
+        return LINTEL_E_USAGE;
+    if (stream->out_status == LINTEL_OK && !stream->out.is_socket &&
+        stream->out.fd == stream->in.fd)
+        return lintelp_stream_note(stream, LINTEL_E_UNSUPPORTED, 0, ABOUT_SHUTDOWN);
+    stream->closing = 1;
+    return lintel_stream_flush(stream, timeout_ms);
+}
+
+/* ---- taking a frame -------------------------------------------------------------------------- */
+
+/* A frame is refused, and the text says more than the status. */
+static int refuse(struct lintel_stream *s, const struct lintel_error *error)
+{
+    if (s->detail == NULL)
+        s->detail = lintelp_resize(s->allocator, NULL, sizeof *s->detail);
+    if (s->detail != NULL)
+        *s->detail = *error;
+    return lintelp_stream_note(s, error->status, 0, ABOUT_DETAIL);
+}
+
+static int refuse_size(struct lintel_stream *s, size_t size)
+{
+    struct lintel_error error;
+    struct lintelp_text text = lintelp_error(&error, LINTEL_E_TOO_LARGE, 0);
+
+    lintelp_text_str(&text, "a payload of ");
+    lintelp_text_u64(&text, size);
+    lintelp_text_str(&text, " bytes exceeds the limit of ");
+    lintelp_text_u64(&text, s->max_frame);
+    return refuse(s, &error);
+}
+
+/* What has to hold before any frame is taken. */
+static int may_send(struct lintel_stream *s, size_t size)
+{
+    if (s->out_status < 0)
+        return lintelp_stream_note(s, s->out_status, s->out_errno, ABOUT_SEND);
+    if (s->closing)
+        return lintelp_stream_note(s, LINTEL_E_CLOSED, 0, ABOUT_SHUTDOWN);
+    if (size > s->max_frame)
+        return refuse_size(s, size);
+    if (s->queue == NULL && (s->queue = lintelp_queue_new(s->allocator)) == NULL)
+        return lintelp_stream_note(s, LINTEL_E_NOMEM, 0, ABOUT_NOTHING);
+    return LINTEL_OK;
+}
+
+/* Have at most LINTEL_GATHER_SIZE queued, with `size` bytes more. Under an event loop the queue
+ * takes any frame, and a write that would wait is not tried again before the next flush. */
+static int make_way(struct lintel_stream *s, size_t size, int timeout_ms)
+{
+    int rc;
+
+    if (s->queue->queued == 0 || (s->queue->queued <= LINTEL_GATHER_SIZE - size))
+        return LINTEL_OK;
+    if (timeout_ms == 0 && s->blocked)
+        return LINTEL_OK;
+    rc = flush(s, timeout_ms);
+    if (rc == LINTEL_E_TIMEOUT && s->queue->queued <= LINTEL_GATHER_SIZE - size)
+        return LINTEL_OK;
+    return rc < 0 ? rc : LINTEL_OK;
+}
+
+static void trace_out(struct lintel_stream *s, const uint8_t *header, size_t header_size,
+                      const void *payload, size_t size, const uint8_t *trailer, size_t trailer_size)
+{
+    struct lintel_frame frame;
+
+    frame.header = header;
+    frame.payload = payload;
+    frame.trailer = trailer;
+    frame.length = size;
+    frame.header_size = (uint32_t)header_size;
+    frame.trailer_size = (uint32_t)trailer_size;
+    frame.offset = s->counters.bytes_out + s->queue->queued;
+    s->trace(s->trace_user, '>', &frame);
+}
+
+/*
+ * Encode a frame at the end of the queue: whole, or with its payload by reference. Leaves the size
+ * on the wire in *wire. On failure nothing has changed.
+ */
+static int put_frame(struct lintel_stream *s, const struct lintel_header *header,
+                     const void *payload, size_t size, int by_reference, lintel_release *release,
+                     void *user, size_t *wire)
+{
+    struct lintelp_queue *q = s->queue;
+    size_t copied = by_reference ? 0 : size, room = s->overhead + copied;
+    size_t header_size, trailer_size = 0;
+    struct lintel_error error;
+    uint8_t *at;
+    int rc;
+
+    if ((room > q->capacity - q->tail || q->frame_tail == q->frame_capacity || by_reference) &&
+        lintelp_queue_reserve(q, room, by_reference ? 1 : 0) < 0)
+        return lintelp_stream_note(s, LINTEL_E_NOMEM, 0, ABOUT_NOTHING);
+    at = q->bytes + q->tail;
+    rc = lintel_frame_put_header(s->layout, at, room, &header_size, header, size, &error);
+    if (rc == LINTEL_OK)
+        rc = lintel_frame_put_trailer(s->layout, at + header_size + copied,
+                                      room - header_size - copied, &trailer_size, header, &error);
+    if (rc < 0)
+        return refuse(s, &error);
+    if (copied > 0)
+        memcpy(at + header_size, payload, copied);
+    if (s->trace != NULL)
+        trace_out(s, at, header_size, payload, size, at + header_size + copied, trailer_size);
+    if (by_reference) {
+        lintelp_queue_put(q, header_size);
+        lintelp_queue_put_ref(q, payload, size, release, user);
+        lintelp_queue_put(q, trailer_size);
+    } else {
+        lintelp_queue_put(q, header_size + copied + trailer_size);
+        s->counters.payloads_copied += copied;
+    }
+    *wire = header_size + size + trailer_size;
+    lintelp_queue_end_frame(q, *wire);
+    return LINTEL_OK;
+}
+
+static int send_copied(struct lintel_stream *s, const struct lintel_header *header,
+                       const void *payload, size_t size, int timeout_ms)
+{
+    size_t wire;
+    int rc = make_way(s, s->overhead + size, timeout_ms);
+
+    return rc < 0 ? rc : put_frame(s, header, payload, size, 0, NULL, NULL, &wire);
+}
+
+/* Sending failed with the frame that was queued last: its own call reports it, so that it is not
+ * among the frames that were taken and lost. */
+static int not_taken(struct lintel_stream *s, size_t wire, int status)
+{
+    struct lintelp_queue *q = s->queue;
+
+    q->lost_frames--;
+    q->lost_bytes -= q->lost_bytes < wire ? q->lost_bytes : wire;
+    return status;
+}
+
+/* Queue a payload by reference, and write if that is due. */
+static int send_by_reference(struct lintel_stream *s, const struct lintel_header *header,
+                             const void *payload, size_t size, lintel_release *release, void *user,
+                             size_t write_from, int timeout_ms)
+{
+    size_t wire;
+    int rc = make_way(s, 1, timeout_ms);
+
+    if (rc == LINTEL_OK)
+        rc = put_frame(s, header, payload, size, 1, release, user, &wire);
+    if (rc < 0) {
+        if (release != NULL)
+            release(user, payload, size);
+        return rc;
+    }
+    if (s->queue->queued < write_from || (timeout_ms == 0 && s->blocked))
+        return LINTEL_OK;
+    rc = flush(s, timeout_ms);
+    return rc < 0 && rc != LINTEL_E_TIMEOUT ? not_taken(s, wire, rc) : LINTEL_OK;
+}
+
+/*
+ * Write a large payload from the caller's memory, and copy what could not be written. Memory for
+ * the copy is set aside first: a frame that has begun cannot be given up. A call that waits for
+ * ever leaves nothing to copy.
+ */
+static int send_direct(struct lintel_stream *s, const struct lintel_header *header,
+                       const void *payload, size_t size, int timeout_ms)
+{
+    void *copy = NULL;
+    int rc;
+
+    if (timeout_ms >= 0 && (copy = lintelp_resize(s->allocator, NULL, size)) == NULL)
+        return lintelp_stream_note(s, LINTEL_E_NOMEM, 0, ABOUT_NOTHING);
+    rc = send_by_reference(s, header, payload, size, NULL, NULL, 0, timeout_ms);
+    if (copy != NULL && rc == LINTEL_OK)
+        s->counters.payloads_copied += lintelp_queue_own(s->queue, payload, copy);
+    else if (copy != NULL)
+        (void)lintelp_resize(s->allocator, copy, 0);
+    return rc;
+}
+
+int lintel_stream_send(struct lintel_stream *stream, const struct lintel_header *header,
+                       const void *payload, size_t size, int timeout_ms)
+{
+    int rc;
+
+    if (stream == NULL || header == NULL || (payload == NULL && size > 0))
+        return LINTEL_E_USAGE;
+    if ((rc = may_send(stream, size)) < 0)
+        return rc;
+    if (size < DIRECT_MIN)
+        return send_copied(stream, header, payload, size, timeout_ms);
+    return send_direct(stream, header, payload, size, timeout_ms);
+}
+
+int lintel_stream_send_ref(struct lintel_stream *stream, const struct lintel_header *header,
+                           const void *payload, size_t size, lintel_release *release, void *user,
+                           int timeout_ms)
+{
+    int rc = LINTEL_E_USAGE;
+
+    if (stream != NULL && header != NULL && (payload != NULL || size == 0))
+        rc = may_send(stream, size);
+    if (rc == LINTEL_OK && size >= REF_MIN)
+        return send_by_reference(stream, header, payload, size, release, user, LINTEL_GATHER_SIZE,
+                                 timeout_ms);
+    if (rc == LINTEL_OK)
+        rc = send_copied(stream, header, payload, size, timeout_ms);
+    if (release != NULL)
+        release(user, payload, size);
+    return rc;
+}
+
+/* ---- asking ---------------------------------------------------------------------------------- */
+
+size_t lintel_stream_queued(const struct lintel_stream *stream)
+{
+    return stream != NULL ? lintelp_stream_queued(stream) : 0;
+}
+
+void lintel_stream_unsent(const struct lintel_stream *stream, uint64_t *frames, uint64_t *bytes)
+{
+    const struct lintelp_queue *q = stream != NULL ? stream->queue : NULL;
+
+    if (frames != NULL)
+        *frames = q != NULL ? q->lost_frames + (q->frame_tail - q->frame_head) : 0;
+    if (bytes != NULL)
+        *bytes = q != NULL ? q->lost_bytes + q->queued : 0;
+}

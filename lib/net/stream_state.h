@@ -1,0 +1,86 @@
+/*
+ * What the files of the stream share. stream_send.c writes, stream_recv.c reads, stream.c does the
+ * rest. Nothing of it is seen outside of them.
+ */
+#ifndef LINTELP_STREAM_STATE_H
+#define LINTELP_STREAM_STATE_H
+
+#include "lintel/stream.h"
+#include "net/internal.h"
+#include "net/stream_queue.h"
+
+/* What the last error was about, for lintel_stream_error(). */
+enum lintelp_about {
+    ABOUT_NOTHING,
+    ABOUT_DECODER,  /* the decoder says it */
+    ABOUT_RECEIVE,  /* a system call that receives */
+    ABOUT_SEND,     /* a system call that sends */
+    ABOUT_SHUTDOWN, /* a send behind lintel_stream_shutdown() */
+    ABOUT_NO_FRAME, /* no frame before the caller's deadline */
+    ABOUT_NO_ROOM,  /* not written before the caller's deadline */
+    ABOUT_BEGUN,    /* a begun frame was not whole in time */
+    ABOUT_DETAIL    /* in `detail` */
+};
+
+/* Bytes that were received ahead of the decoder. Allocated in one piece; head <= tail <= capacity.
+ */
+struct lintelp_ahead {
+    size_t head, tail, capacity;
+    uint8_t bytes[];
+};
+
+struct lintel_stream {
+    struct lintel_decoder *decoder;
+    struct lintelp_queue *queue; /* NULL until the first send */
+    struct lintelp_ahead *ahead; /* NULL where there is nothing, or little, to hold */
+    const struct lintel_layout *layout;
+    const struct lintel_allocator *allocator;
+    uint8_t *receive_buffer; /* shared with other streams; NULL: none */
+    size_t receive_size;
+    lintel_trace *trace;
+    void *trace_user;
+    struct lintel_error *detail; /* of a refused header; NULL: none, or no memory for it */
+    uint64_t max_frame, max_memory;
+    uint64_t waited;        /* ns that the begun frame was waited for, up to waiting_since */
+    uint64_t waiting_since; /* on the clock; 0: it stands still */
+    struct lintel_counters counters;
+    struct lintelp_end in, out; /* out.fd is -1 once a pipe was shut down */
+    int frame_timeout_ms;
+    int in_errno, out_errno, last_errno;
+    int16_t in_status, out_status, last_status; /* in and out are sticky; 0 or below */
+    uint16_t overhead;                          /* bytes of header and trailer, at most */
+    uint8_t last_about;                         /* enum lintelp_about */
+    uint8_t in_about;                           /* the same of in_status */
+    unsigned closing : 1;                       /* lintel_stream_shutdown() was called */
+    unsigned shut : 1;                          /* and it is done */
+    unsigned blocked : 1;                       /* the last write would have waited */
+    unsigned ended : 1;                         /* the peer's end was read */
+    unsigned fed : 1;   /* the decoder has unread bytes that lie in the shared buffer */
+    unsigned stuck : 1; /* no memory to receive ahead */
+};
+
+/* Note an error for lintel_stream_error(). Returns status. */
+int lintelp_stream_note(struct lintel_stream *stream, int status, int number,
+                        enum lintelp_about about);
+
+/* ---- stream_send.c --------------------------------------------------------------------------- */
+
+/* Bytes queued. */
+static inline size_t lintelp_stream_queued(const struct lintel_stream *stream)
+{
+    return stream->queue != NULL ? stream->queue->queued : 0;
+}
+
+/* Write what goes without waiting. Returns 1 everything is written, 0 it would wait, or the status
+ * that sending failed with. */
+int lintelp_stream_write(struct lintel_stream *stream);
+
+/* ---- stream_recv.c --------------------------------------------------------------------------- */
+
+/* Bytes that may be received ahead now. */
+size_t lintelp_stream_ahead_room(const struct lintel_stream *stream);
+
+/* Receive ahead of the decoder what is there, without waiting. */
+void lintelp_stream_receive_ahead(struct lintel_stream *stream);
+
+#endif
