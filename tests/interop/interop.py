@@ -2,11 +2,14 @@
 
 import json
 import os
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
 
 import lintel_peer as peer
+import peer as peer_sockets
 import vectors
 
 LINTEL = os.environ['LINTEL']
@@ -40,8 +43,8 @@ def run(command, data=b''):
 class Server:
     """A server as a child, with the endpoint that it has printed."""
 
-    def __init__(self, command):
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    def __init__(self, command, stderr=None):
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr)
 
     def __enter__(self):
         line = self.process.stdout.readline().decode().rstrip('\n')
@@ -168,8 +171,6 @@ def try_program_calls(folder, text, options, handler):
     name = 'call --layout %s, the server is Python' % text
     want = b''.join(printed(item, handler == 'upper') + b'\n' for item in PAYLOADS)
     for endpoint in endpoints(folder):
-        if os.path.exists(os.path.join(folder, 'socket')):
-            os.remove(os.path.join(folder, 'socket'))
         with Server(PEER + ['serve', '-H', handler, '--layout', text, endpoint]) as server:
             for more in ([], ['--half-close']):
                 status, out, err = run([LINTEL, 'call', '--layout', text] + options + more
@@ -179,8 +180,69 @@ def try_program_calls(folder, text, options, handler):
                                    + [server.endpoint, 'one', 'two'])
             check(name, '--raw', (0, printed('onetwo', handler == 'upper'), ''),
                   (status, out, err))
-    if os.path.exists(os.path.join(folder, 'socket')):
-        os.remove(os.path.join(folder, 'socket'))
+
+
+def frame(flags, kind=0, ident=0, payload=b'', version=1, length=None):
+    length = len(payload) if length is None else length
+    return struct.pack('!HBBIII', 0x4c54, version, flags, kind, ident, length) + payload
+
+
+def bye(reason, last=0):
+    return frame(8, 4, 0, struct.pack('!II', reason, last))
+
+
+# What a side sends before it shuts down writing, and all that an echo server sends back. The
+# requests are answered before the session ends, so that the order is sure.
+DIALOGUES = [
+    ('nothing', b'', b''),
+    ('a request', frame(0, 7, 1, b'a'), frame(1, 7, 1, b'a')),
+    ('no reply wanted', frame(0, 7, 0, b'a') + frame(0, 7, 2, b'b'), frame(1, 7, 2, b'b')),
+    ('the same id twice', frame(0, 1, 9, b'a') + frame(0, 2, 9, b'b'),
+     frame(1, 1, 9, b'a') + frame(1, 2, 9, b'b')),
+    ('an unasked reply', frame(1, 7, 5, b'a') + frame(3, 7, 5, b'b'), b''),
+]
+CONTROL_DIALOGUES = [
+    ('fragments', frame(4, 7, 1, b'a') + frame(4, 7, 1) + frame(0, 7, 1, b'b'),
+     frame(1, 7, 1, b'ab')),
+    ('a PING between fragments', frame(4, 7, 1, b'a') + frame(8, 2, 3, b'?') + frame(0, 7, 1),
+     frame(8, 3, 3, b'?') + frame(1, 7, 1, b'a')),
+    ('an unasked PONG', frame(8, 3, 3, b'?'), b''),
+    ('BYE', frame(0, 7, 1, b'a') + bye(0), frame(1, 7, 1, b'a')),
+    ('HELLO', frame(8, 1, 0, bytes(51)), bye(6)),
+    ('SEALED', frame(8, 5, 0, bytes(16)), bye(6)),
+    ('another magic', b'GET / HTTP/1.1\r\n\r\n', bye(4)),
+    ('another version', frame(0, 7, 1, version=2), bye(9)),
+    ('a reserved flag', frame(0x10, 7, 1), bye(4)),
+    ('ERROR without REPLY', frame(2, 7, 1), bye(4)),
+    ('an unknown control type', frame(8, 7), bye(4)),
+    ('a BYE of 7 bytes', frame(8, 4, 0, bytes(7)), bye(4)),
+    ('a frame too large', frame(0, 7, 1, length=1 << 31), bye(5)),
+    ('another fragment', frame(4, 7, 1, b'a') + frame(0, 7, 2, b'b'), bye(4)),
+    ('the end between fragments', frame(4, 7, 1, b'a'), bye(4)),
+    ('the end in a frame', frame(0, 7, 1, b'a')[:-1], bye(4)),
+]
+
+
+def dialogue(endpoint, sent):
+    """All that comes back from a server to which this is sent, with a half-close behind it."""
+    with peer_sockets.connect(endpoint) as connection:
+        connection.settimeout(WATCHDOG)
+        connection.sendall(sent)
+        connection.shutdown(socket.SHUT_WR)
+        got = b''
+        while True:
+            data = connection.recv(65536)
+            if not data:
+                return got
+            got += data
+
+
+def try_dialogues(folder, whose, command, dialogues):
+    for endpoint in endpoints(folder):
+        with Server(command + ['-H', 'echo', endpoint], subprocess.DEVNULL) as server:
+            for name, sent, want in dialogues:
+                check('a dialogue with the server of %s: %s' % (whose, name), endpoint, want.hex(),
+                      dialogue(server.endpoint, sent).hex())
 
 
 def try_replies(folder):
@@ -208,6 +270,9 @@ def main(root):
             if os.environ.get('HAVE_UV') != 'no':
                 for handler in ('echo', 'upper'):
                     try_program_serves(folder, text, options, handler)
+        if os.environ.get('HAVE_UV') != 'no':
+            try_dialogues(folder, 'the program', [LINTEL, 'serve'], DIALOGUES)
+        try_dialogues(folder, 'Python', PEER + ['serve'], DIALOGUES + CONTROL_DIALOGUES)
         try_replies(folder)
     if os.environ.get('HAVE_UV') == 'no':
         print('serve is not in this build and was not tried')

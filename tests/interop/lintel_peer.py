@@ -279,9 +279,9 @@ class Layout:
         start = self.at
         if field.code in BYTES:
             text = self._take("'[\x20-\x26\x28-\x7e]*'")
-            digits = self._take('hex:([0-9A-Fa-f]{2})*') if text is None else None
-            if text is None and digits is None:
-                self._fail("no 'text' and no hex:")
+            digits = self._take('hex:[0-9A-Fa-f]*') if text is None else None
+            if text is None and (digits is None or len(digits) % 2):
+                self._fail("no 'text', and no hex: and pairs of digits", start)
             value = bytes.fromhex(digits[4:]) if text is None else text[1:-1].encode()
             if len(value) != field.size:
                 self._fail('the constant has not the size of the field', start)

@@ -233,7 +233,13 @@ def serve(options):
     layout = layout_of(options.layout)
     layout.limit(options.max_frame)
     listener, name = listen(options.endpoint)
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+
+    def end(*_):
+        if listener.family == socket.AF_UNIX:
+            os.unlink(listener.getsockname())
+        os._exit(0)
+
+    signal.signal(signal.SIGTERM, end)
     print('listening on ' + name, flush=True)
     while True:
         connection, _ = listener.accept()
