@@ -1,8 +1,110 @@
+#include "config.h"
+
+#include "session.h"
 #include "tool.h"
+
+struct send {
+    struct session session;
+    int lines, timeout_ms;
+};
+
+/* What the peer answers is not wanted. */
+static int drop_frame(void *user, const struct lintel_frame *frame)
+{
+    (void)user;
+    (void)frame;
+    return TOOL_OK;
+}
+
+/* It is over when the peer has ended and has everything, or can have no more. */
+static int is_over(const struct session *session)
+{
+    if (session->stopped || session->end_status == LINTEL_E_REFUSED)
+        return 1;
+    if (session->end_status == LINTEL_OK)
+        return 0;
+    return session->is_shut || session->send_status != LINTEL_OK ||
+           session->end_status != LINTEL_E_END;
+}
+
+static int judge(const struct session *session, int timed_out, int timeout_ms)
+{
+    uint64_t unsent = 0;
+    lintel_stream_unsent(session->stream, &unsent, NULL);
+    if (session->failed || session->stopped)
+        return TOOL_FAILED;
+    if (timed_out)
+        return tool_fail("the peer did not end within %g s", timeout_ms / 1000.0);
+    if (session->end_status == LINTEL_E_REFUSED && session->bye == 0 && session->is_shut &&
+        session->all_taken)
+        return TOOL_OK;
+    if (session->end_status != LINTEL_E_END)
+        return tool_fail("%s", session->end_text);
+    if (session->send_status != LINTEL_OK || unsent > 0 || !session->all_taken)
+        return tool_fail("%s", session->send_text);
+    return TOOL_OK;
+}
+
+static int run(struct send *send)
+{
+    struct session *session = &send->session;
+    int64_t deadline = -1;
+    for (;;) {
+        session_work(session);
+        if (is_over(session))
+            return judge(session, 0, 0);
+        if (session->is_shut && send->timeout_ms >= 0 && deadline < 0)
+            deadline = tool_now_ms() + send->timeout_ms;
+        if (!session_wait(session, deadline))
+            return judge(session, 1, send->timeout_ms);
+    }
+}
+
+static int open_send(struct send *send, int argc, char **argv)
+{
+    struct session *session = &send->session;
+    int status = tool_framing_open(&session->framing);
+    if (status != TOOL_OK)
+        return status;
+    if (argc == 0)
+        return tool_misuse("an ENDPOINT is missing");
+    if ((argc == 1) != (send->lines != 0))
+        return tool_misuse(argc == 1 ? "a PAYLOAD or --lines is missing"
+                                     : "either PAYLOADs or --lines");
+    status = payload_list_open(&session->payloads, argv + 1, (size_t)argc - 1, send->lines);
+    if (status != TOOL_OK)
+        return status;
+    session->half_close = 1;
+    session->received = drop_frame;
+    return session_open(session, argv[0], send->timeout_ms);
+}
 
 int cmd_send(int argc, char **argv)
 {
-    (void)argc;
-    (void)argv;
-    return tool_fail("not in this build");
+    static struct send send = {.timeout_ms = -1};
+    const struct tool_option options[] = {
+        {"lines", 0, TOOL_FLAG, NULL, "a frame per line of standard input", &send.lines, 0, 0},
+        {"timeout", 0, TOOL_TIME, "S",
+         "seconds to connect in, and for the peer to end in when all\nis sent (no limit)",
+         &send.timeout_ms, 0, 0},
+        TOOL_HEADER_OPTIONS(&send.session.framing),
+        TOOL_LAYOUT_OPTIONS(&send.session.framing),
+        TOOL_SEAL_OPTIONS,
+        TOOL_OPTIONS_END,
+    };
+    const struct tool_usage usage = {
+        "ENDPOINT [PAYLOAD...]",
+        "Sends a message per PAYLOAD with id 0, which asks for no reply; shuts down writing, and\n"
+        "waits for the peer to end. A PAYLOAD is TEXT, text:TEXT, hex:DIGITS, @FILE, or - for all\n"
+        "of standard input. ENDPOINT is tcp://HOST:PORT, unix:///PATH, unix://@NAME, fd://N or\n"
+        "fd://IN,OUT.\n",
+        options, 0};
+    int status = tool_options(&argc, argv, &usage);
+    if (status >= 0)
+        return status;
+    status = open_send(&send, argc, argv);
+    if (status == TOOL_OK)
+        status = run(&send);
+    session_close(&send.session);
+    return status;
 }

@@ -78,7 +78,6 @@ static int set_one(struct tool_framing *framing, const char *item)
     char name[LINTEL_NAME_MAX + 1];
     const char *equals = strchr(item, '=');
     size_t size = equals ? (size_t)(equals - item) : 0;
-    struct lintel_error error;
     if (size == 0)
         return tool_misuse("--set: \"%s\" is not NAME=VALUE", item);
     if (size >= sizeof name)
@@ -99,15 +98,12 @@ static int set_one(struct tool_framing *framing, const char *item)
         return TOOL_FAILED;
     if (read == 0)
         return tool_fail("--set: \"%s\" is not a value for %s", equals + 1, name);
-    if (check_values(framing, &error))
-        return tool_fail_error("--set", &error);
     framing->id_set |= view == framing->id_view;
     return TOOL_OK;
 }
 
 static int set_type(struct tool_framing *framing)
 {
-    struct lintel_error error;
     int view = framing->type_view;
     if (view < 0)
         return tool_misuse("--type: the layout has no view \"type\"");
@@ -120,9 +116,25 @@ static int set_type(struct tool_framing *framing)
         return TOOL_FAILED;
     if (read == 0)
         return tool_misuse("--type: \"%s\" is not a number", framing->type_text);
-    if (check_values(framing, &error))
-        return tool_misuse("--type: %s", error.text);
     return TOOL_OK;
+}
+
+/* Whether they fit, seen together with an id that does. */
+static int check_set(struct tool_framing *framing)
+{
+    struct lintel_error error;
+    struct lintel_value *id =
+        framing->id_view < 0 || framing->id_set ? NULL : &framing->values[framing->id_view];
+    if (id)
+        *id = lintel_uint(framing->id_max);
+    int rc = check_values(framing, &error);
+    if (id)
+        *id = lintel_uint(0);
+    if (rc == LINTEL_OK)
+        return TOOL_OK;
+    if (lintel_layout_is_lintel(framing->layout))
+        return tool_misuse("--type: %s", error.text);
+    return tool_fail_error(NULL, &error);
 }
 
 int tool_framing_open(struct tool_framing *framing)
@@ -138,7 +150,7 @@ int tool_framing_open(struct tool_framing *framing)
     for (size_t i = 0; i < framing->sets.count; i++)
         if ((status = set_one(framing, framing->sets.items[i])) != TOOL_OK)
             return status;
-    return TOOL_OK;
+    return framing->type_text || framing->sets.count > 0 ? check_set(framing) : TOOL_OK;
 }
 
 void tool_framing_close(struct tool_framing *framing)

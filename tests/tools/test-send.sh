@@ -1,0 +1,77 @@
+#!/bin/sh
+# lintel send against peers that are written down: id 0, the end, a BYE.
+set -eu
+. "${srcdir:-.}/tests/tools/lib.sh"
+
+send() # STATUS ARGUMENT...: replies is what the peer sends
+{
+    want=$1
+    shift
+    run "$want" send fd://3,4 "$@" 3<replies 4>requests
+    [ ! -s out ] || die "send prints nothing"
+}
+sent() # TEXT
+{
+    cp err complaint
+    run 0 decode ${layout:+--layout "$layout"} requests
+    expect "$1"
+    mv complaint err
+}
+layout=
+
+: >replies
+send 0 one '' hex:00ff
+sent '#0 type 0 id 0 3 bytes "one"
+#19 type 0 id 0 0 bytes ""
+#35 type 0 id 0 2 bytes "\x00\xff"'
+send 0 --type 7 --max-frame 2 abcde
+sent '#0 type 7 id 0 MORE 2 bytes "ab"
+#18 type 7 id 0 MORE 2 bytes "cd"
+#36 type 7 id 0 1 byte "e"'
+printf 'a\nb' >lines
+send 0 --lines <lines
+sent '#0 type 0 id 0 1 byte "a"
+#17 type 0 id 0 1 byte "b"'
+send 0 - @lines <lines
+sent '#0 type 0 id 0 3 bytes "a\nb"
+#19 type 0 id 0 3 bytes "a\nb"'
+
+# A file over the frame limit goes in fragments, as it is read.
+head -c 20000000 /dev/urandom >big
+send 0 @big
+run 0 decode --raw requests
+same big out
+run 0 decode --json requests
+[ "$(wc -l <out)" -eq 77 ] || die "20000000 bytes are 77 fragments"
+
+# What the peer sends is passed over, but for a BYE.
+printf '{"header":{"flags":1,"id":1},"payload":"41"}\n{"header":{"flags":8,"type":2}}\n' |
+    "$LINTEL" encode --json >replies
+send 0 one
+for reason in 1 5 10; do
+    printf '{"header":{"flags":8,"type":4},"payload":"%08x00000000"}\n' $reason |
+        "$LINTEL" encode --json >replies
+    send 1 one
+    complains "the peer said BYE $reason"
+done
+printf '{"header":{"flags":8,"type":4},"payload":"0000000000000000"}\n' | "$LINTEL" encode --json >replies
+send 0 one
+printf 'LT' >replies
+send 1 one
+complains 'byte 0'
+mkfifo silence
+sleep 600 >silence &
+sleeper=$!
+servers="$servers $sleeper"
+run 1 send --timeout 0.05 fd://3,4 a 3<silence 4>requests
+complains 'the peer did not end within 0.05 s'
+
+: >replies
+layout=amqp
+send 0 --layout amqp --type 3 --set channel=9 one
+sent '#0 type 3 channel 9 3 bytes "one"'
+layout='!B:id B:length *'
+send 0 --layout "$layout" a
+sent '#0 id 0 1 byte "a"'
+send 0 --layout "$layout" --set id=5 a
+sent '#0 id 5 1 byte "a"'

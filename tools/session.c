@@ -1,0 +1,271 @@
+#include "config.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <string.h>
+
+#include "session.h"
+
+#define QUEUE_MAX  ((size_t)1 << 20) /* bytes that wait to be written before we take no more */
+#define BATCH      64                /* frames taken at once */
+#define TURN_TAKES 4096              /* payloads put out before we look for input */
+
+/* ---- sending --------------------------------------------------------------------------------- */
+
+static void stop_sending(struct session *session, int status)
+{
+    struct lintel_error error;
+    uint64_t frames = 0, bytes = 0;
+    lintel_stream_error(session->stream, &error);
+    lintel_stream_unsent(session->stream, &frames, &bytes);
+    snprintf(session->send_text, sizeof session->send_text, "%s; %llu frames were not sent",
+             error.text[0] ? error.text : lintel_strerror(status), (unsigned long long)frames);
+    session->send_status = status;
+    session->is_closed = 1;
+}
+
+static int put_frame(void *user, const struct message_head *head, const void *payload, size_t size)
+{
+    struct session *session = user;
+    int last = !(head->header.flags & LINTEL_MORE);
+    if (session->sending && session->sending(session->user, last, size))
+        return TOOL_FAILED;
+    int rc = lintel_stream_send(session->stream, &head->header, payload, size, 0);
+    if (rc == LINTEL_E_TOO_LARGE || rc == LINTEL_E_RANGE || rc == LINTEL_E_MALFORMED ||
+        rc == LINTEL_E_NOMEM) {
+        struct lintel_error error;
+        lintel_stream_error(session->stream, &error);
+        return tool_fail_error(NULL, &error);
+    }
+    /* What failed is the connection: what the peer still has to say comes first. */
+    if (rc != LINTEL_OK)
+        stop_sending(session, rc);
+    return TOOL_OK;
+}
+
+static int is_readable(int fd)
+{
+    struct pollfd one = {.fd = fd, .events = POLLIN};
+    return poll(&one, 1, 0) > 0;
+}
+
+static void read_input(struct session *session)
+{
+    struct payload_input *input = &session->payloads.input;
+    session->wants_input = !is_readable(input->fd);
+    if (!session->wants_input && payload_input_read(input))
+        session->failed = session->is_closed = 1;
+}
+
+/* Whether another payload, or more of one, may be taken. */
+static int may_take(const struct session *session)
+{
+    return !session->all_taken && !session->is_closed && !session->wants_input &&
+           lintel_stream_queued(session->stream) < QUEUE_MAX &&
+           (!session->may_send || session->may_send(session->user));
+}
+
+static void take_payloads(struct session *session)
+{
+    for (int i = 0; i < TURN_TAKES && may_take(session); i++) {
+        switch (payload_list_next(&session->payloads, &session->message)) {
+        case PAYLOAD_SENT:
+            break;
+        case PAYLOAD_READ:
+            read_input(session);
+            break;
+        case PAYLOAD_END:
+            session->all_taken = 1;
+            break;
+        case PAYLOAD_FAILED:
+            session->failed = session->is_closed = 1;
+            break;
+        }
+    }
+}
+
+static void write_out(struct session *session)
+{
+    if (session->send_status != LINTEL_OK || session->is_shut)
+        return;
+    int shut = session->half_close && (session->all_taken || session->is_closed);
+    int rc =
+        shut ? lintel_stream_shutdown(session->stream, 0) : lintel_stream_flush(session->stream, 0);
+    session->is_shut = shut && rc == 1;
+    if (rc < 0)
+        stop_sending(session, rc);
+}
+
+/* ---- receiving ------------------------------------------------------------------------------- */
+
+static void end_input(struct session *session, int status, const char *text)
+{
+    if (session->end_status != LINTEL_OK)
+        return;
+    session->end_status = status;
+    snprintf(session->end_text, sizeof session->end_text, "%s", text);
+}
+
+static uint32_t u32_of(const uint8_t *bytes)
+{
+    return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
+}
+
+static void take_bye(struct session *session, const struct lintel_frame *frame)
+{
+    static const char *const reasons[] = {"done",
+                                          "draining",
+                                          "idle",
+                                          "too slow",
+                                          "ill-formed input",
+                                          "too large",
+                                          "not authenticated",
+                                          "too many connections",
+                                          "internal error",
+                                          "another version"};
+    char text[LINTEL_TEXT_SIZE];
+    session->bye = u32_of(frame->payload);
+    uint32_t last = u32_of(frame->payload + 4);
+    const char *reason = session->bye < sizeof reasons / sizeof reasons[0] ? reasons[session->bye]
+                                                                           : "reason unknown";
+    snprintf(text, sizeof text, "the peer said BYE %u (%s), the last request it took has id %u",
+             (unsigned)session->bye, reason, (unsigned)last);
+    end_input(session, LINTEL_E_REFUSED, text);
+    session->is_closed = 1;
+}
+
+/* Control frames of lintel's own layout; their form the decoder has judged. */
+static void take_control(struct session *session, const struct lintel_header *header,
+                         const struct lintel_frame *frame)
+{
+    struct lintel_header answer = {.flags = LINTEL_CONTROL, .type = LINTEL_PONG, .id = header->id};
+    static const uint8_t not_authenticated[8] = {0, 0, 0, 6, 0, 0, 0, 0};
+    switch (header->type) {
+    case LINTEL_PING:
+        if (session->send_status == LINTEL_OK && !session->is_shut)
+            (void)!lintel_stream_send(session->stream, &answer, frame->payload, frame->length, 0);
+        break;
+    case LINTEL_BYE:
+        take_bye(session, frame);
+        break;
+    case LINTEL_HELLO:
+    case LINTEL_SEALED:
+        answer = (struct lintel_header){.flags = LINTEL_CONTROL, .type = LINTEL_BYE};
+        if (session->send_status == LINTEL_OK && !session->is_shut)
+            (void)!lintel_stream_send(session->stream, &answer, not_authenticated, 8, 0);
+        session->half_close = session->is_closed = 1;
+        end_input(session, LINTEL_E_SEAL,
+                  "the peer wants a sealed session, which is not in this build");
+        break;
+    case LINTEL_FDS:
+        end_input(session, LINTEL_E_MALFORMED, "the peer announced descriptors that did not come");
+        break;
+    default:
+        break;
+    }
+}
+
+static void take_frame(struct session *session, const struct lintel_frame *frame)
+{
+    struct lintel_header header;
+    if (session->end_status != LINTEL_OK || session->stopped)
+        return;
+    if (lintel_layout_is_lintel(session->framing.layout) &&
+        lintel_header_read(session->framing.layout, &header, frame) == LINTEL_OK &&
+        (header.flags & LINTEL_CONTROL)) {
+        take_control(session, &header, frame);
+        return;
+    }
+    if (session->received(session->user, frame))
+        session->stopped = session->is_closed = 1;
+}
+
+static void take_frames(struct session *session)
+{
+    struct lintel_frame frames[BATCH];
+    while (session->end_status == LINTEL_OK) {
+        int count = lintel_stream_recv_batch(session->stream, frames, BATCH, 0);
+        if (count == 0)
+            return;
+        if (count < 0) {
+            struct lintel_error error;
+            lintel_stream_error(session->stream, &error);
+            end_input(session, count,
+                      count == LINTEL_E_END ? "the peer ended the connection"
+                      : error.text[0]       ? error.text
+                                            : lintel_strerror(count));
+            return;
+        }
+        for (int i = 0; i < count; i++)
+            take_frame(session, &frames[i]);
+    }
+}
+
+/* ---- all of it ------------------------------------------------------------------------------- */
+
+int session_open(struct session *session, const char *endpoint, int timeout_ms)
+{
+    struct lintel_stream_options options = LINTEL_STREAM_OPTIONS_INIT;
+    struct lintel_endpoint parsed;
+    struct lintel_error error;
+    if (lintel_endpoint_parse(&parsed, endpoint, &error) != LINTEL_OK)
+        return tool_misuse("%s: %s", endpoint, error.text);
+    options.layout = session->framing.layout;
+    options.max_frame = session->framing.max_frame;
+    int rc = lintel_stream_open(&session->stream, endpoint, timeout_ms, &options, &error);
+    if (rc != LINTEL_OK)
+        return tool_fail_error(NULL, &error);
+    session->message.framing = &session->framing;
+    session->message.frame = put_frame;
+    session->message.user = session;
+    return TOOL_OK;
+}
+
+void session_work(struct session *session)
+{
+    take_payloads(session);
+    write_out(session);
+    take_frames(session);
+}
+
+static int wait_time(const struct session *session, int64_t deadline)
+{
+    int wait = lintel_stream_wait_ms(session->stream);
+    if (deadline < 0)
+        return wait;
+    int64_t left = deadline - tool_now_ms();
+    left = left < 0 ? 0 : left > INT_MAX ? INT_MAX : left;
+    return wait < 0 || left < wait ? (int)left : wait;
+}
+
+int session_wait(struct session *session, int64_t deadline)
+{
+    struct pollfd fds[3];
+    nfds_t count = 0;
+    int wants = lintel_stream_wants(session->stream);
+    if (may_take(session))
+        return 1;
+    if (tool_flush()) {
+        session->stopped = 1;
+        return 1;
+    }
+    if (session->end_status == LINTEL_OK && (wants & LINTEL_WANT_READ))
+        fds[count++] = (struct pollfd){lintel_stream_in_fd(session->stream), POLLIN, 0};
+    if (session->send_status == LINTEL_OK && (wants & LINTEL_WANT_WRITE))
+        fds[count++] = (struct pollfd){lintel_stream_out_fd(session->stream), POLLOUT, 0};
+    if (session->wants_input && !session->is_closed &&
+        (!session->may_send || session->may_send(session->user)))
+        fds[count++] = (struct pollfd){session->payloads.input.fd, POLLIN, 0};
+    int ready = poll(fds, count, wait_time(session, deadline));
+    session->wants_input = 0;
+    return ready != 0 || deadline < 0 || tool_now_ms() < deadline;
+}
+
+void session_close(struct session *session)
+{
+    lintel_stream_close(session->stream);
+    message_free(&session->message);
+    payload_list_close(&session->payloads);
+    tool_framing_close(&session->framing);
+}

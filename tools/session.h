@@ -1,0 +1,47 @@
+/*
+ * session: one connection on which payloads go out and frames come in, neither waiting for the
+ * other. `call` and `send` are this with different ideas of when it is over.
+ */
+#ifndef LINTEL_SESSION_H
+#define LINTEL_SESSION_H
+
+#include "payload.h"
+
+struct session {
+    struct tool_framing framing;
+    struct payload_list payloads;
+    struct message message;
+    struct lintel_stream *stream;
+    int half_close; /* 1: shut down writing behind the last payload */
+
+    /* Whether a payload may go out now. NULL: always. */
+    int (*may_send)(void *user);
+    /* A frame is about to go out; last: it ends its message. */
+    int (*sending)(void *user, int last, size_t size);
+    /* A frame is there that is no control frame. TOOL_OK, or TOOL_FAILED with the reason printed.
+     */
+    int (*received)(void *user, const struct lintel_frame *frame);
+    void *user;
+
+    int wants_input; /* the payloads wait for their descriptor */
+    int all_taken;   /* the stream took every payload */
+    int is_closed;   /* no more payloads are to be taken */
+    int is_shut;     /* writing is shut down, all is written */
+    int failed;      /* a payload could not be had or sent; the reason is printed */
+    int stopped;     /* received() failed: nothing more is to be done */
+    int send_status; /* LINTEL_OK, or why nothing more can be sent */
+    int end_status;  /* LINTEL_OK while frames may come; LINTEL_E_REFUSED: a BYE; or as recv says */
+    uint32_t bye;    /* the reason of that BYE */
+    char end_text[LINTEL_TEXT_SIZE + 64]; /* that in words */
+    char send_text[LINTEL_TEXT_SIZE + 64];
+};
+
+/* Connect. TOOL_OK, or an exit status with the reason printed. To be ended with session_close(). */
+int session_open(struct session *session, const char *endpoint, int timeout_ms);
+/* Send, write and receive what can be without waiting. */
+void session_work(struct session *session);
+/* Wait until more can be done: 1; 0 if the deadline (of tool_now_ms(); -1 for none) passed. */
+int session_wait(struct session *session, int64_t deadline);
+void session_close(struct session *session);
+
+#endif
