@@ -758,6 +758,129 @@ static void decoder_goes_on_without_new_input(void **state)
     lintel_layout_free(layout);
 }
 
+/* ---- pieces ---------------------------------------------------------------------------------- */
+
+/* Take out pieces, and tell each frame when its pieces are joined. */
+static int take_pieces(struct text *text, struct text *joined, struct lintel_decoder *decoder)
+{
+    struct lintel_piece piece;
+    int rc;
+
+    while ((rc = lintel_decoder_next_piece(decoder, &piece)) == 1) {
+        struct lintel_frame frame = {
+            piece.header,       NULL,        piece.trailer, 0, piece.header_size,
+            piece.trailer_size, piece.offset};
+        assert_int_equal(piece.position, joined->size);
+        assert_true(piece.size > 0 || piece.last);
+        joined->data = realloc(joined->data, joined->size + piece.size + 1);
+        if (piece.size > 0)
+            memcpy(joined->data + joined->size, piece.bytes, piece.size);
+        joined->size += piece.size;
+        if (!piece.last) {
+            assert_int_equal(lintel_decoder_next(decoder, &frame), LINTEL_E_USAGE);
+            continue;
+        }
+        assert_int_equal(piece.length, joined->size);
+        frame.payload = (const uint8_t *)joined->data;
+        frame.length = joined->size;
+        tell_frame(text, lintel_decoder_layout(decoder), &frame);
+        joined->size = 0;
+    }
+    return rc;
+}
+
+static char *story_in_pieces(const struct lintel_decoder_options *options, const struct bytes *wire,
+                             size_t step, int in_place)
+{
+    struct text text = {NULL, 0}, joined = {NULL, 0};
+    struct lintel_decoder *decoder;
+    struct lintel_error error;
+    int rc = 0;
+
+    text_add(&text, "%s", "");
+    assert_int_equal(lintel_decoder_new(&decoder, options, NULL), LINTEL_OK);
+    for (size_t at = 0; rc == 0 && at < wire->size;) {
+        size_t size = wire->size - at < step ? wire->size - at : step;
+        at += hand_all_in(decoder, wire->data + at, size, in_place);
+        rc = take_pieces(&text, &joined, decoder);
+    }
+    (void)lintel_decoder_end(decoder);
+    if (rc == 0)
+        rc = take_pieces(&text, &joined, decoder);
+    lintel_decoder_error(decoder, &error);
+    if (rc == LINTEL_E_END)
+        text_add(&text, "end %zu\n", (size_t)lintel_decoder_offset(decoder));
+    else
+        text_add(&text, "error %s %zu\n%s\n", lintel_status_name(rc), (size_t)error.at, error.text);
+    assert_int_equal(lintel_decoder_next_piece(decoder, &(struct lintel_piece){0}), rc);
+    lintel_decoder_free(decoder);
+    free(joined.data);
+    return text.data;
+}
+
+static void check_pieces(const struct vector *vector)
+{
+    struct lintel_layout *layout = make_layout(vector->layout);
+    struct lintel_decoder_options options = options_of(layout, vector->max_frame);
+    const struct way whole = {NULL, 0, 0, 0, 0};
+
+    for (int truncated = 0; truncated < 2; truncated++) {
+        struct bytes wire = vector->wire;
+        char *expected;
+        wire.size -= truncated && wire.size > 0;
+        expected = story(&options, wire.data, wire.size, &whole);
+        for (size_t step = 1; step < 40; step++)
+            for (int in_place = 0; in_place < 2; in_place++) {
+                char *seen = story_in_pieces(&options, &wire, step, in_place);
+                if (strcmp(expected, seen) != 0)
+                    fail_msg("%s in pieces of %zu:\n%s--- but whole:\n%s", vector->name, step, seen,
+                             expected);
+                free(seen);
+            }
+        free(expected);
+    }
+    lintel_layout_free(layout);
+}
+
+static void decoder_pieces_join_to_the_same_frames(void **state)
+{
+    (void)state;
+    (void)each_vector("valid", check_pieces);
+    (void)each_vector("invalid", check_pieces);
+}
+
+/* A payload of many times the budget goes through, and next to nothing is stored. */
+static void decoder_pieces_need_no_memory(void **state)
+{
+    static const uint8_t header[16] = {0x4C, 0x54, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x80, 0, 0};
+    struct lintel_decoder_options options = LINTEL_DECODER_OPTIONS_INIT;
+    static uint8_t chunk[65536];
+    struct lintel_decoder *decoder;
+    struct lintel_piece piece;
+    struct failing failing;
+    (void)state;
+
+    failing_init(&failing);
+    options.allocator = &failing.allocator;
+    options.max_memory = 1024;
+    assert_int_equal(lintel_decoder_new(&decoder, &options, NULL), LINTEL_OK);
+    assert_int_equal(lintel_decoder_feed(decoder, header, 16), LINTEL_OK);
+    assert_int_equal(lintel_decoder_next_piece(decoder, &piece), 0);
+    for (size_t i = 0; i < 128; i++) {
+        assert_int_equal(lintel_decoder_feed(decoder, chunk, sizeof chunk), LINTEL_OK);
+        assert_int_equal(lintel_decoder_next_piece(decoder, &piece), 1);
+        assert_ptr_equal(piece.bytes, chunk);
+        assert_int_equal(piece.size, sizeof chunk);
+        assert_int_equal(piece.position, i * sizeof chunk);
+        assert_int_equal(piece.last, i == 127);
+        assert_memory_equal(piece.header, header, 16);
+        assert_true(lintel_decoder_memory(decoder) <= 64);
+    }
+    assert_int_equal(lintel_decoder_next_piece(decoder, &piece), 0);
+    lintel_decoder_free(decoder);
+    assert_int_equal(failing.blocks, 0);
+}
+
 /* ---- misuse ---------------------------------------------------------------------------------- */
 
 static void decoder_answers_misuse_with_usage(void **state)
@@ -831,6 +954,8 @@ int main(void)
         cmocka_unit_test(decoder_stops_at_any_boundary_and_gives_the_rest),
         cmocka_unit_test(decoder_gives_the_rest_in_two_parts),
         cmocka_unit_test(decoder_goes_on_without_new_input),
+        cmocka_unit_test(decoder_pieces_join_to_the_same_frames),
+        cmocka_unit_test(decoder_pieces_need_no_memory),
         cmocka_unit_test(decoder_answers_misuse_with_usage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

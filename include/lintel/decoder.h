@@ -144,6 +144,34 @@ LINTEL_API LINTEL_MUST_USE int lintel_decoder_next(struct lintel_decoder *decode
 LINTEL_API LINTEL_MUST_USE int lintel_decoder_next_batch(struct lintel_decoder *decoder,
                                                          struct lintel_frame *out, int capacity);
 
+/* A piece of a frame: some of its payload, as it arrived. The pieces of a frame join to its
+ * payload. */
+struct lintel_piece {
+    const uint8_t *header;
+    const uint8_t *bytes; /* the piece */
+    const uint8_t *trailer;
+    size_t size;           /* bytes of the piece; 0 only in a last one */
+    uint32_t header_size;  /* bytes */
+    uint32_t trailer_size; /* bytes; 0 unless last */
+    uint64_t position;     /* of the piece in the payload */
+    uint64_t length;       /* of the payload whole */
+    uint64_t offset;       /* of the header's first byte in the stream */
+    int last;              /* 1: the frame is complete with this piece */
+};
+
+/*
+ * Take the next piece of a frame, for payloads too large to hold: only the header is stored.
+ * Between the first and the last piece of a frame lintel_decoder_next() is LINTEL_E_USAGE; at a
+ * frame boundary either may be called. The limit max_frame holds here, too.
+ *
+ * Returns  1   *out describes it
+ *          0   more bytes are needed
+ *          <0  as lintel_decoder_next()
+ * Lends    what *out points to until the next feed, space, reset or free
+ */
+LINTEL_API LINTEL_MUST_USE int lintel_decoder_next_piece(struct lintel_decoder *decoder,
+                                                         struct lintel_piece *out);
+
 /* ---- asking ---------------------------------------------------------------------------------- */
 
 /* After 0: how many more bytes are needed at least before a frame or an error can come; never 0. */
@@ -163,7 +191,7 @@ size_t lintel_decoder_unread(const struct lintel_decoder *decoder);
  * decoder is left at its offset with nothing unread.
  *
  * Lends    parts[0] and parts[1] as frame views are lent; a part may have size 0
- * Returns  LINTEL_OK; LINTEL_E_USAGE on a NULL
+ * Returns  LINTEL_OK; LINTEL_E_USAGE on a NULL, or between the pieces of a frame
  */
 struct lintel_part {
     const uint8_t *bytes;

@@ -1,54 +1,15 @@
 /*
- * The thin shell around the pure step, lintelp_layout_judge(): it owns the storage and the
- * allocator, and hands out views.
- *
- *     own:    | delivered | unfinished ........ | free ...... |     piece: | delivered | rest |
- *             0           begin                 end           capacity            at      size
- *
- * The frame at the front begins in own storage if anything is unfinished there (begin < end), and
- * then goes on in the piece; else it begins in the piece. The piece is the caller's memory.
+ * The life and the storage of a decoder, and the bytes that go in.
  */
-#include "lintel/decoder.h"
+#include "core/decoder.h"
 #include "core/explain.h"
 #include "core/internal.h"
-#include "core/layout.h"
 #include "core/text.h"
 
 #include <string.h>
 
 #define FIRST_CAPACITY ((size_t)16 * 1024)  /* law 2: growth by doubling begins here, at most */
 #define BUSY_CAPACITY  ((size_t)256 * 1024) /* what a busy stream of small frames may earn */
-
-/* Which short way there is through headers that need no second look. */
-enum quick { SLOW, QUICK, QUICK_LINTEL };
-
-struct lintel_decoder {
-    const struct lintel_layout *layout;
-    const struct lintel_allocator *allocator;
-    uint64_t limit;
-    uint64_t max_memory;
-    uint64_t raw_low, raw_span; /* words of the length that the short way takes */
-    uint8_t quick;              /* one of enum quick */
-    uint8_t over_limit;
-    uint8_t ended;
-    uint8_t live;               /* 1: views point into own storage */
-    uint8_t full;               /* 1: the space lent last was filled to the end */
-    int status;                 /* sticky */
-    struct lintel_error *error; /* what there is to say of it; NULL: too little memory to say it */
-    uint8_t *own;
-    size_t begin, end, capacity; /* begin <= end <= capacity */
-    size_t lent;                 /* bytes of space lent and not yet said to be filled */
-    /* A second block, so that a frame that is looked at and the tail behind it take turns. */
-    uint8_t *other;
-    size_t other_size;
-    uint8_t other_live; /* 1: views point into it */
-    const uint8_t *piece;
-    size_t at, size;          /* at <= size */
-    uint64_t offset;          /* of the frame at the front */
-    uint64_t need;            /* bytes that it has at least; 0: not judged yet */
-    uint64_t skip, skip_left; /* the frame at the front is passed over: its size, what is left */
-    uint64_t skipped;
-};
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
@@ -158,22 +119,36 @@ void lintel_decoder_reset(struct lintel_decoder *d)
     d->status = LINTEL_OK;
     d->begin = d->end = d->lent = 0;
     d->piece = NULL;
-    d->at = d->size = 0;
+    d->at = d->size = d->given = 0;
+    d->given_header = 0;
     d->offset = d->need = d->skip = d->skip_left = d->skipped = 0;
 }
 
 /* ---- storage --------------------------------------------------------------------------------- */
 
+/* Payload that was given in pieces goes; the header in front of it stays. */
+static void drop_given(struct lintel_decoder *d)
+{
+    uint8_t *payload = d->own + d->begin + d->given_header;
+    size_t rest = d->end - d->begin - d->given_header - d->given;
+
+    if (rest > 0)
+        memmove(payload, payload + d->given, rest);
+    d->end -= d->given;
+    d->given = 0;
+}
+
 /* Ends the life of all views. */
 static void begin_feed(struct lintel_decoder *d)
 {
     d->live = d->other_live = 0;
+    if (d->given > 0)
+        drop_given(d);
     if (d->begin == d->end)
         d->begin = d->end = 0;
 }
 
-/* The decoder is in this error now. Where there is no memory for its text the code has to do. */
-static struct lintel_error *fail(struct lintel_decoder *d, int status)
+struct lintel_error *lintelp_decoder_fail(struct lintel_decoder *d, int status)
 {
     d->status = status;
     free_error(d);
@@ -181,10 +156,10 @@ static struct lintel_error *fail(struct lintel_decoder *d, int status)
     return d->error;
 }
 
-/* The budget is final; being out of memory is not, and the next call tries again. */
-static int over_budget(struct lintel_decoder *d, uint64_t wanted)
+int lintelp_decoder_over_budget(struct lintel_decoder *d, uint64_t wanted)
 {
-    lintelp_explain_budget(fail(d, LINTEL_E_NOMEM), d->offset, wanted, d->max_memory);
+    lintelp_explain_budget(lintelp_decoder_fail(d, LINTEL_E_NOMEM), d->offset, wanted,
+                           d->max_memory);
     return LINTEL_E_NOMEM;
 }
 
@@ -256,7 +231,7 @@ static int make_room(struct lintel_decoder *d, size_t size)
         return LINTEL_OK;
     }
     if (size > d->max_memory || used > d->max_memory - size)
-        return over_budget(d, (uint64_t)used + size);
+        return lintelp_decoder_over_budget(d, (uint64_t)used + size);
     if (capacity == 0)
         capacity = 64;
     while (capacity - used < size || capacity < used)
@@ -264,7 +239,7 @@ static int make_room(struct lintel_decoder *d, size_t size)
     return move_to(d, capacity);
 }
 
-static int append(struct lintel_decoder *d, size_t size)
+int lintelp_decoder_append(struct lintel_decoder *d, size_t size)
 {
     if (size > d->capacity - d->end) {
         int rc = make_room(d, size);
@@ -311,7 +286,8 @@ static int grow_space(struct lintel_decoder *d)
     if (capacity > d->max_memory)
         capacity = (size_t)d->max_memory;
     if (capacity <= d->capacity)
-        return over_budget(d, d->need > d->capacity ? d->need : (uint64_t)d->capacity + 1);
+        return lintelp_decoder_over_budget(d, d->need > d->capacity ? d->need
+                                                                    : (uint64_t)d->capacity + 1);
     return move_to(d, capacity);
 }
 
@@ -363,324 +339,16 @@ int lintel_decoder_end(struct lintel_decoder *decoder)
     return LINTEL_OK;
 }
 
-/* ---- frames out: the short way --------------------------------------------------------------- */
-
-static inline uint64_t load8(const uint8_t *bytes, int swap)
-{
-    uint64_t word;
-    memcpy(&word, bytes, sizeof word);
-#if defined(__GNUC__)
-    return swap ? __builtin_bswap64(word) : word;
-#else
-    if (swap)
-        word = lintelp_load((const uint8_t *)&word, 8, 1) == word ? lintelp_load(bytes, 8, 0)
-                                                                  : lintelp_load(bytes, 8, 1);
-    return word;
-#endif
-}
-
-static inline void view(struct lintel_frame *out, const uint8_t *bytes, size_t header,
-                        uint64_t length, size_t trailer, uint64_t offset)
-{
-    out->header = bytes;
-    out->payload = bytes + header;
-    out->trailer = bytes + header + length;
-    out->length = (size_t)length;
-    out->header_size = (uint32_t)header;
-    out->trailer_size = (uint32_t)trailer;
-    out->offset = offset;
-}
-
-/* Magic, version, reserved flags and CONTROL in the first eight bytes of lintel's header. */
-#define LINTEL_MASK UINT64_C(0xFFFFFFF800000000)
-#define LINTEL_BITS UINT64_C(0x4C54010000000000)
-
-/*
- * As many frames as lie whole in a run of bytes and need no second look: constants right, length
- * within the limit, no control frames. Everything else is left to the step. This is the loop for
- * lintel's own layout, whose numbers are all known here.
- */
-static inline int scan_lintel(struct lintel_decoder *d, const uint8_t *bytes, size_t size,
-                              size_t *at, struct lintel_frame *out, int capacity)
-{
-    const uint64_t limit = d->raw_span;
-    uint64_t offset = d->offset - *at;
-    size_t i = *at;
-    int n = 0;
-
-    while (n < capacity && size - i >= LINTEL_HEADER_SIZE) {
-        const uint8_t *p = bytes + i;
-        uint64_t first = load8(p, BIG_IS_SWAPPED);
-        uint64_t length = load8(p + 8, BIG_IS_SWAPPED) & 0xFFFFFFFF;
-        if ((first & LINTEL_MASK) != LINTEL_BITS || (p[3] & 3) == LINTEL_ERROR || length > limit ||
-            length > size - i - LINTEL_HEADER_SIZE)
-            break;
-        view(&out[n++], p, LINTEL_HEADER_SIZE, length, 0, offset + i);
-        i += LINTEL_HEADER_SIZE + (size_t)length;
-    }
-    *at = i;
-    d->offset = offset + i;
-    return n;
-}
-
-/* The same for any other layout that has a plan. */
-static int scan(struct lintel_decoder *d, const uint8_t *bytes, size_t size, size_t *at,
-                struct lintel_frame *out, int capacity)
-{
-    const struct lintelp_plan plan = d->layout->plan;
-    const size_t header = d->layout->header_min;
-    const size_t trailer = d->layout->trailer_min;
-    const uint64_t low = d->raw_low, span = d->raw_span;
-    uint64_t offset = d->offset - *at;
-    size_t i = *at;
-    int n = 0;
-
-    while (n < capacity && size - i >= plan.span) {
-        const uint8_t *p = bytes + i;
-        uint64_t raw = load8(p + plan.length_at, plan.swap) >> plan.shift & plan.mask;
-        uint64_t length = raw * plan.factor + (uint64_t)plan.sum;
-        uint64_t wrong = 0;
-        for (unsigned c = 0; c < plan.checks; c++)
-            wrong |= (load8(p + plan.check[c].offset, 0) ^ plan.check[c].bits) & plan.check[c].mask;
-        if (wrong != 0 || raw - low > span || length > size - i - header ||
-            trailer > size - i - header - length)
-            break;
-        view(&out[n++], p, header, length, trailer, offset + i);
-        i += header + (size_t)length + trailer;
-    }
-    *at = i;
-    d->offset = offset + i;
-    return n;
-}
-
-static int scan_run(struct lintel_decoder *d, const uint8_t *bytes, size_t size, size_t *at,
-                    struct lintel_frame *out, int capacity)
-{
-    if (d->quick == QUICK_LINTEL)
-        return scan_lintel(d, bytes, size, at, out, capacity);
-    return scan(d, bytes, size, at, out, capacity);
-}
-
-/* ---- frames out: step by step ---------------------------------------------------------------- */
-
-static void give(struct lintel_decoder *d, struct lintel_frame *out, const uint8_t *bytes,
-                 const struct lintelp_judgement *j)
-{
-    view(out, bytes, j->header_size, j->length, j->trailer_size, d->offset);
-    d->offset += j->header_size + j->length + j->trailer_size;
-    d->need = 0;
-}
-
-/* The end was announced: have bytes came of a frame that has at least need. */
-static int finish(struct lintel_decoder *d, const uint8_t *bytes, uint64_t have, uint64_t need)
-{
-    if (have == 0) {
-        d->status = LINTEL_E_END;
-        return LINTEL_E_END;
-    }
-    lintelp_explain_truncated(fail(d, LINTEL_E_TRUNCATED), d->layout, d->offset, bytes, have, need);
-    return LINTEL_E_TRUNCATED;
-}
-
-/* Pass over the frame at the front. Returns 1 when it is behind us, else as next. */
-static int pass_over(struct lintel_decoder *d)
-{
-    size_t own = d->end - d->begin;
-    size_t piece = d->size - d->at;
-    size_t step = own < d->skip_left ? own : (size_t)d->skip_left;
-
-    d->begin += step;
-    d->skip_left -= step;
-    step = piece < d->skip_left ? piece : (size_t)d->skip_left;
-    d->at += step;
-    d->skip_left -= step;
-    if (d->skip_left > 0)
-        return d->ended ? finish(d, NULL, d->skip - d->skip_left, d->skip) : 0;
-    d->offset += d->skip;
-    d->skip = 0;
-    d->need = 0;
-    d->skipped++;
-    return 1;
-}
-
-/* The step, by the short way where the header allows it. */
-static enum lintelp_verdict judge(const struct lintel_decoder *d, struct lintelp_judgement *j,
-                                  const uint8_t *bytes, size_t have)
-{
-    const struct lintelp_plan *plan = &d->layout->plan;
-    uint64_t wrong = 0, raw;
-
-    if (d->quick == SLOW || have < plan->span)
-        return lintelp_layout_judge(d->layout, j, bytes, have, d->limit);
-    for (unsigned c = 0; c < plan->checks; c++)
-        wrong |=
-            (load8(bytes + plan->check[c].offset, 0) ^ plan->check[c].bits) & plan->check[c].mask;
-    if (d->quick == QUICK_LINTEL)
-        wrong |= bytes[3] > 5 || (bytes[3] & 3) == LINTEL_ERROR;
-    raw = load8(bytes + plan->length_at, plan->swap) >> plan->shift & plan->mask;
-    if (wrong != 0 || raw - d->raw_low > d->raw_span)
-        return lintelp_layout_judge(d->layout, j, bytes, have, d->limit);
-    j->header_size = d->layout->header_min;
-    j->trailer_size = d->layout->trailer_min;
-    j->length = raw * plan->factor + (uint64_t)plan->sum;
-    j->need = j->header_size + j->length + j->trailer_size;
-    return have < j->need ? LINTELP_MORE : LINTELP_FRAME;
-}
-
-/* What the step says is bad: passed over if that is what the caller chose, else the error. */
-static int judge_bad(struct lintel_decoder *d, const struct lintelp_judgement *j,
-                     const uint8_t *bytes, size_t have)
-{
-    if (!j->limited || !d->over_limit) {
-        lintelp_explain_bad(fail(d, j->status), d->layout, d->offset, j, bytes, have, d->limit);
-        return j->status;
-    }
-    d->skip = d->skip_left = j->header_size + j->length + j->trailer_size;
-    return 2;
-}
-
-/* The frame at the front lies in the piece. Returns as next, or 2: look again. */
-static int next_in_piece(struct lintel_decoder *d, struct lintel_frame *out)
-{
-    const uint8_t *bytes = d->piece + d->at;
-    size_t have = d->size - d->at;
-    struct lintelp_judgement j;
-
-    switch (judge(d, &j, bytes, have)) {
-    case LINTELP_FRAME:
-        give(d, out, bytes, &j);
-        d->at += out->header_size + out->length + out->trailer_size;
-        return 1;
-    case LINTELP_BAD:
-        return judge_bad(d, &j, bytes, have);
-    case LINTELP_MORE:
-        break;
-    }
-    if (d->ended)
-        return finish(d, bytes, have, j.need);
-    if (j.need > d->max_memory)
-        return over_budget(d, j.need);
-    if (append(d, have) < 0)
-        return LINTEL_E_NOMEM;
-    d->need = j.need;
-    return 0;
-}
-
-/* The frame at the front begins in own storage. Returns as next, or 2: look again. */
-static int next_in_own(struct lintel_decoder *d, struct lintel_frame *out)
-{
-    struct lintelp_judgement j;
-    size_t have = d->end - d->begin;
-
-    while (d->need > have && d->at < d->size) {
-        size_t left = d->size - d->at;
-        if (append(d, left < d->need - have ? left : (size_t)(d->need - have)) < 0)
-            return LINTEL_E_NOMEM;
-        have = d->end - d->begin;
-    }
-    if (d->need > have)
-        return d->ended ? finish(d, d->own + d->begin, have, d->need) : 0;
-    switch (judge(d, &j, d->own + d->begin, have)) {
-    case LINTELP_FRAME:
-        give(d, out, d->own + d->begin, &j);
-        d->begin += out->header_size + out->length + out->trailer_size;
-        d->live = 1;
-        return 1;
-    case LINTELP_BAD:
-        return judge_bad(d, &j, d->own + d->begin, have);
-    case LINTELP_MORE:
-        break;
-    }
-    d->need = j.need;
-    return j.need > d->max_memory ? over_budget(d, j.need) : 2;
-}
-
-static int next(struct lintel_decoder *d, struct lintel_frame *out)
-{
-    int rc = 2;
-
-    while (rc == 2) {
-        if (d->skip > 0) {
-            rc = pass_over(d);
-            if (rc < 1)
-                return rc;
-        }
-        if (d->begin < d->end)
-            rc = next_in_own(d, out);
-        else if (d->at < d->size)
-            rc = next_in_piece(d, out);
-        else
-            rc = d->ended ? finish(d, NULL, 0, 0) : 0;
-    }
-    return rc;
-}
-
-/* A few bytes for a frame that needs more: the way of streams that drip. 1 if that was it. */
-static inline int drip(struct lintel_decoder *d)
-{
-    size_t left = d->size - d->at;
-    size_t have = d->end - d->begin;
-
-    if (d->need <= have || left >= d->need - have || left > d->capacity - d->end || d->ended)
-        return 0;
-    if (left == 1)
-        d->own[d->end] = d->piece[d->at];
-    else if (left > 0)
-        memcpy(d->own + d->end, d->piece + d->at, left);
-    d->end += left;
-    d->at = d->size;
-    return 1;
-}
-
-int lintel_decoder_next(struct lintel_decoder *decoder, struct lintel_frame *out)
-{
-    struct lintel_decoder *d = decoder;
-
-    if (d == NULL || out == NULL)
-        return LINTEL_E_USAGE;
-    if (d->status < 0)
-        return d->status;
-    if (d->begin == d->end && d->quick == QUICK_LINTEL && d->skip == 0) {
-        if (scan_lintel(d, d->piece, d->size, &d->at, out, 1) == 1)
-            return 1;
-    } else if (d->begin < d->end && d->skip == 0 && drip(d)) {
-        return 0;
-    }
-    return lintel_decoder_next_batch(d, out, 1);
-}
-
-int lintel_decoder_next_batch(struct lintel_decoder *decoder, struct lintel_frame *out,
-                              int capacity)
-{
-    struct lintel_decoder *d = decoder;
-    int n = 0;
-    int rc;
-
-    if (d == NULL || out == NULL || capacity < 1)
-        return LINTEL_E_USAGE;
-    if (d->status < 0)
-        return d->status;
-    if (d->quick != SLOW && d->skip == 0) {
-        if (d->begin == d->end) {
-            n = scan_run(d, d->piece, d->size, &d->at, out, capacity);
-        } else if (d->need == 0) {
-            n = scan_run(d, d->own, d->end, &d->begin, out, capacity);
-            d->live |= n > 0;
-        }
-        if (n > 0)
-            return n;
-    }
-    rc = next(d, out);
-    if (rc != 1 || capacity == 1 || d->quick == SLOW || d->begin < d->end)
-        return rc;
-    return 1 + scan_run(d, d->piece, d->size, &d->at, out + 1, capacity - 1);
-}
-
 /* ---- asking ---------------------------------------------------------------------------------- */
 
 size_t lintel_decoder_unread(const struct lintel_decoder *decoder)
 {
-    return decoder == NULL ? 0 : decoder->end - decoder->begin + (decoder->size - decoder->at);
+    size_t own;
+
+    if (decoder == NULL)
+        return 0;
+    own = decoder->end - decoder->begin - decoder->given_header - decoder->given;
+    return own + (decoder->size - decoder->at);
 }
 
 size_t lintel_decoder_need(const struct lintel_decoder *decoder)
@@ -688,6 +356,8 @@ size_t lintel_decoder_need(const struct lintel_decoder *decoder)
     uint64_t have, need;
 
     if (decoder == NULL)
+        return 1;
+    if (decoder->given_header > 0)
         return 1;
     if (decoder->skip > 0)
         return decoder->skip_left < SIZE_MAX ? (size_t)decoder->skip_left : SIZE_MAX;
@@ -705,7 +375,7 @@ uint64_t lintel_decoder_offset(const struct lintel_decoder *decoder)
 
 int lintel_decoder_rest(struct lintel_decoder *decoder, struct lintel_part parts[2])
 {
-    if (decoder == NULL || parts == NULL)
+    if (decoder == NULL || parts == NULL || decoder->given_header > 0)
         return LINTEL_E_USAGE;
     parts[0].bytes = decoder->own != NULL ? decoder->own + decoder->begin : NULL;
     parts[0].size = decoder->end - decoder->begin;

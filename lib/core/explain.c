@@ -170,17 +170,32 @@ void lintelp_explain_bad(struct lintel_error *error, const struct lintel_layout 
                          uint64_t offset, const struct lintelp_judgement *judged,
                          const uint8_t *bytes, size_t have, uint64_t limit)
 {
-    struct lintelp_text text = begin(error, judged->status, offset);
-    int trailer = judged->view >= 0 && layout->views[judged->view].seen.in_trailer;
-    size_t at = trailer ? (size_t)(judged->header_size + judged->length) : 0;
+    struct lintelp_text text;
+    size_t at;
 
+    if (judged->view >= 0 && layout->views[judged->view].seen.in_trailer) {
+        at = (size_t)(judged->header_size + judged->length);
+        lintelp_explain_trailer(error, layout, offset, judged, bytes + at, have - at);
+        return;
+    }
+    text = begin(error, judged->status, offset);
     if (error == NULL)
         return;
-    tell_bad(&text, layout, judged, bytes + at, have - at, limit);
-    if (trailer || hint_bytes(&text, bytes, have < layout->header_min ? have : layout->header_min))
+    tell_bad(&text, layout, judged, bytes, have, limit);
+    if (hint_bytes(&text, bytes, have < layout->header_min ? have : layout->header_min))
         return;
     if (judged->status == LINTEL_E_TOO_LARGE && judged->header_size > 0)
         hint_order(&text, layout, bytes, have, limit);
+}
+
+void lintelp_explain_trailer(struct lintel_error *error, const struct lintel_layout *layout,
+                             uint64_t offset, const struct lintelp_judgement *judged,
+                             const uint8_t *trailer, size_t have)
+{
+    struct lintelp_text text = begin(error, judged->status, offset);
+
+    if (error != NULL)
+        tell_bad(&text, layout, judged, trailer, have, 0);
 }
 
 void lintelp_explain_truncated(struct lintel_error *error, const struct lintel_layout *layout,

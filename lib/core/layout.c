@@ -477,14 +477,31 @@ static enum lintelp_verdict judge_header(const struct lintel_layout *layout,
     return bad(out, LINTEL_E_TOO_LARGE, layout->length);
 }
 
+enum lintelp_verdict lintelp_layout_judge_trailer(const struct lintel_layout *layout,
+                                                  struct lintelp_judgement *out,
+                                                  const uint8_t *bytes, size_t have)
+{
+    struct walk w = survey(layout, 1, bytes, have);
+    int rc;
+
+    out->view = -1;
+    if (w.field != w.last && w.status == 0)
+        return more(out, walk_need(&w));
+    rc = pass_all(layout, 1, bytes, have, out);
+    if (rc < 0)
+        return bad(out, rc, out->view);
+    if (w.field != w.last)
+        return bad(out, w.status, layout->fields[w.field].first_view);
+    out->trailer_size = (uint32_t)w.at;
+    return LINTELP_FRAME;
+}
+
 enum lintelp_verdict lintelp_layout_judge(const struct lintel_layout *layout,
                                           struct lintelp_judgement *out, const uint8_t *bytes,
                                           size_t have, uint64_t limit)
 {
     enum lintelp_verdict verdict;
     size_t trailer_at;
-    struct walk w;
-    int rc;
 
     *out = (struct lintelp_judgement){.view = -1};
     verdict = judge_header(layout, out, bytes, have, limit);
@@ -496,16 +513,10 @@ enum lintelp_verdict lintelp_layout_judge(const struct lintel_layout *layout,
     if (layout->trailer_max == 0)
         return LINTELP_FRAME;
     trailer_at = (size_t)(out->header_size + out->length);
-    w = survey(layout, 1, bytes + trailer_at, have - trailer_at);
-    if (w.field != w.last && w.status == 0)
-        return more(out, trailer_at + walk_need(&w));
-    rc = pass_all(layout, 1, bytes + trailer_at, have - trailer_at, out);
-    if (rc < 0)
-        return bad(out, rc, out->view);
-    if (w.field != w.last)
-        return bad(out, w.status, layout->fields[w.field].first_view);
-    out->trailer_size = (uint32_t)w.at;
-    return LINTELP_FRAME;
+    verdict = lintelp_layout_judge_trailer(layout, out, bytes + trailer_at, have - trailer_at);
+    if (verdict == LINTELP_MORE)
+        out->need += trailer_at;
+    return verdict;
 }
 
 int lintelp_layout_measure(const struct lintel_layout *layout, struct lintelp_judgement *out,

@@ -102,6 +102,11 @@ enum lintelp_verdict lintelp_layout_judge(const struct lintel_layout *layout,
                                           struct lintelp_judgement *out, const uint8_t *bytes,
                                           size_t have, uint64_t limit);
 
+/* Judge a trailer alone; need then counts from its first byte. */
+enum lintelp_verdict lintelp_layout_judge_trailer(const struct lintel_layout *layout,
+                                                  struct lintelp_judgement *out,
+                                                  const uint8_t *bytes, size_t have);
+
 /* Like judge for a header that is known to be whole and right: sizes and length only. */
 int lintelp_layout_measure(const struct lintel_layout *layout, struct lintelp_judgement *out,
                            const uint8_t *header, size_t size);

@@ -1,0 +1,79 @@
+/*
+ * decoder, inside: what its parts share. decoder.c has the life and the storage, decoder_next.c the
+ * frames, decoder_piece.c the frames in pieces.
+ *
+ *     own:    | delivered | unfinished ........ | free ...... |     piece: | delivered | rest |
+ *             0           begin                 end           capacity            at      size
+ *
+ * The frame at the front begins in own storage if anything is unfinished there (begin < end), and
+ * then goes on in the piece; else it begins in the piece. The piece is the caller's memory.
+ */
+#ifndef LINTELP_CORE_DECODER_H
+#define LINTELP_CORE_DECODER_H
+
+#include "core/layout.h"
+#include "lintel/decoder.h"
+
+/* Which short way there is through headers that need no second look. */
+enum quick { SLOW, QUICK, QUICK_LINTEL };
+
+struct lintel_decoder {
+    const struct lintel_layout *layout;
+    const struct lintel_allocator *allocator;
+    uint64_t limit;
+    uint64_t max_memory;
+    uint64_t raw_low, raw_span; /* words of the length that the short way takes */
+    uint8_t quick;              /* one of enum quick */
+    uint8_t over_limit;
+    uint8_t ended;
+    uint8_t live;               /* 1: views point into own storage */
+    uint8_t full;               /* 1: the space lent last was filled to the end */
+    int status;                 /* sticky */
+    struct lintel_error *error; /* what there is to say of it; NULL: too little memory to say it */
+    uint8_t *own;
+    size_t begin, end, capacity; /* begin <= end <= capacity */
+    size_t lent;                 /* bytes of space lent and not yet said to be filled */
+    /* A second block, so that a frame that is looked at and the tail behind it take turns. */
+    uint8_t *other;
+    size_t other_size;
+    uint8_t other_live; /* 1: views point into it */
+    const uint8_t *piece;
+    size_t at, size; /* at <= size */
+    uint64_t offset; /* of the frame at the front */
+    uint64_t need;   /* bytes that it has at least; 0: not judged yet */
+    /* The frame at the front is given in pieces: its header lies at begin, and so many bytes of
+     * payload behind it are given already. given_header 0: it is not. */
+    uint32_t given_header;
+    size_t given;
+    uint64_t given_length, given_position; /* of the payload: whole, and given so far */
+    uint64_t skip, skip_left; /* the frame at the front is passed over: its size, what is left */
+    uint64_t skipped;
+};
+
+/* The decoder is in this error now. Gives the record to fill in, which is the decoder's; NULL where
+ * there is no memory for it, and the code has to do. */
+struct lintel_error *lintelp_decoder_fail(struct lintel_decoder *d, int status);
+/* A frame wants more storage than max_memory: final. Being out of memory is not, and the next call
+ * tries again. */
+int lintelp_decoder_over_budget(struct lintel_decoder *d, uint64_t wanted);
+/* Copy so many bytes of the piece behind what is unfinished. LINTEL_OK or LINTEL_E_NOMEM. */
+int lintelp_decoder_append(struct lintel_decoder *d, size_t size);
+
+/* The step, by the short way where the header allows it. */
+enum lintelp_verdict lintelp_decoder_judge(const struct lintel_decoder *d,
+                                           struct lintelp_judgement *j, const uint8_t *bytes,
+                                           size_t have);
+/* What the step says is bad: the error; or 2, and the frame is passed over, if the caller chose so.
+ */
+int lintelp_decoder_bad(struct lintel_decoder *d, const struct lintelp_judgement *j,
+                        const uint8_t *bytes, size_t have);
+/* Pass over the frame at the front. Returns 1 when it is behind us, else as next. */
+int lintelp_decoder_pass_over(struct lintel_decoder *d);
+/* The end was announced: have bytes came of a frame that has at least need; bytes may be NULL. */
+int lintelp_decoder_finish(struct lintel_decoder *d, const uint8_t *bytes, uint64_t have,
+                           uint64_t need);
+/* Hand out the frame at bytes, and go on behind it. */
+void lintelp_decoder_give(struct lintel_decoder *d, struct lintel_frame *out, const uint8_t *bytes,
+                          const struct lintelp_judgement *j);
+
+#endif

@@ -1,0 +1,180 @@
+/*
+ * Payloads in pieces, as they arrive. The header of the frame stays at the front of own storage
+ * until its last piece is given; of the payload nothing stays longer than the caller looks at it.
+ */
+#include "core/decoder.h"
+#include "core/explain.h"
+
+static void begin_pieces(struct lintel_decoder *d, const struct lintelp_judgement *j)
+{
+    d->given_header = j->header_size;
+    d->given_length = j->length;
+    d->given_position = 0;
+    d->given = 0;
+    d->need = 0;
+}
+
+static void tell(const struct lintel_decoder *d, struct lintel_piece *out, const uint8_t *bytes,
+                 size_t size)
+{
+    out->header = d->own + d->begin;
+    out->header_size = d->given_header;
+    out->bytes = bytes;
+    out->size = size;
+    out->position = d->given_position;
+    out->length = d->given_length;
+    out->trailer = bytes + size;
+    out->trailer_size = 0;
+    out->offset = d->offset;
+    out->last = 0;
+}
+
+/* The frame is behind us; trailer bytes of it lie in own storage. */
+static void end_pieces(struct lintel_decoder *d, struct lintel_piece *out, uint32_t trailer)
+{
+    out->last = 1;
+    d->offset += d->given_header + d->given_length + trailer;
+    d->begin += d->given_header + d->given + trailer;
+    d->given_header = 0;
+    d->given = 0;
+    d->live = 1;
+}
+
+static int truncated(struct lintel_decoder *d, size_t trailer_have, uint64_t trailer_need)
+{
+    uint64_t have = d->given_header + d->given_position + trailer_have;
+    return lintelp_decoder_finish(d, NULL, have, d->given_header + d->given_length + trailer_need);
+}
+
+static int next_of_payload(struct lintel_decoder *d, struct lintel_piece *out)
+{
+    uint64_t left = d->given_length - d->given_position;
+    size_t own = d->end - d->begin - d->given_header - d->given;
+    size_t size = own > 0 ? own : d->size - d->at;
+
+    if (size == 0)
+        return d->ended ? truncated(d, 0, d->layout->trailer_min) : 0;
+    if (size > left)
+        size = (size_t)left;
+    tell(d, out, own > 0 ? d->own + d->begin + d->given_header + d->given : d->piece + d->at, size);
+    if (own > 0)
+        d->given += size;
+    else
+        d->at += size;
+    d->given_position += size;
+    if (d->given_position == d->given_length && d->layout->trailer_max == 0)
+        end_pieces(d, out, 0);
+    return 1;
+}
+
+static int next_of_trailer(struct lintel_decoder *d, struct lintel_piece *out)
+{
+    struct lintelp_judgement j = {.header_size = d->given_header, .length = d->given_length};
+
+    for (;;) {
+        const uint8_t *bytes = d->own + d->begin + d->given_header + d->given;
+        size_t have = d->end - d->begin - d->given_header - d->given;
+        size_t left = d->size - d->at;
+        switch (lintelp_layout_judge_trailer(d->layout, &j, bytes, have)) {
+        case LINTELP_FRAME:
+            tell(d, out, bytes, 0);
+            out->trailer_size = j.trailer_size;
+            end_pieces(d, out, j.trailer_size);
+            return 1;
+        case LINTELP_BAD:
+            lintelp_explain_trailer(lintelp_decoder_fail(d, j.status), d->layout, d->offset, &j,
+                                    bytes, have);
+            return j.status;
+        case LINTELP_MORE:
+            break;
+        }
+        if (left == 0)
+            return d->ended ? truncated(d, have, j.need) : 0;
+        if (lintelp_decoder_append(d, left < j.need - have ? left : (size_t)(j.need - have)) < 0)
+            return LINTEL_E_NOMEM;
+    }
+}
+
+static int give_whole(struct lintel_decoder *d, struct lintel_piece *out, const uint8_t *bytes,
+                      const struct lintelp_judgement *j)
+{
+    struct lintel_frame frame;
+
+    lintelp_decoder_give(d, &frame, bytes, j);
+    out->header = frame.header;
+    out->header_size = frame.header_size;
+    out->bytes = frame.payload;
+    out->size = frame.length;
+    out->position = 0;
+    out->length = frame.length;
+    out->trailer = frame.trailer;
+    out->trailer_size = frame.trailer_size;
+    out->offset = frame.offset;
+    out->last = 1;
+    return 1;
+}
+
+/* Look for a header that is whole. Returns as next, or 2: look again. */
+static int look(struct lintel_decoder *d, struct lintel_piece *out)
+{
+    uint8_t owned = d->begin < d->end;
+    const uint8_t *bytes = owned ? d->own + d->begin : d->piece + d->at;
+    size_t have = owned ? d->end - d->begin : d->size - d->at;
+    size_t left = d->size - d->at;
+    struct lintelp_judgement j;
+
+    if (have == 0)
+        return d->ended ? lintelp_decoder_finish(d, NULL, 0, 0) : 0;
+    j.header_size = 0;
+    switch (lintelp_decoder_judge(d, &j, bytes, have)) {
+    case LINTELP_FRAME:
+        if (owned)
+            d->begin += (size_t)(j.header_size + j.length + j.trailer_size);
+        else
+            d->at += (size_t)(j.header_size + j.length + j.trailer_size);
+        d->live |= owned;
+        return give_whole(d, out, bytes, &j);
+    case LINTELP_BAD:
+        return lintelp_decoder_bad(d, &j, bytes, have);
+    case LINTELP_MORE:
+        break;
+    }
+    if (j.header_size > 0) {
+        if (!owned && lintelp_decoder_append(d, j.header_size) < 0)
+            return LINTEL_E_NOMEM;
+        begin_pieces(d, &j);
+        return 2;
+    }
+    if (owned && left > j.need - have)
+        left = (size_t)(j.need - have);
+    if (left == 0)
+        return d->ended ? lintelp_decoder_finish(d, bytes, have, j.need) : 0;
+    if (!owned && d->ended)
+        return lintelp_decoder_finish(d, bytes, have, j.need);
+    return lintelp_decoder_append(d, left) < 0 ? LINTEL_E_NOMEM : 2;
+}
+
+int lintel_decoder_next_piece(struct lintel_decoder *decoder, struct lintel_piece *out)
+{
+    struct lintel_decoder *d = decoder;
+    int rc = 2;
+
+    if (d == NULL || out == NULL)
+        return LINTEL_E_USAGE;
+    if (d->status < 0)
+        return d->status;
+    while (rc == 2) {
+        if (d->skip > 0) {
+            rc = lintelp_decoder_pass_over(d);
+            if (rc < 1)
+                return rc;
+        }
+        if (d->given_header == 0)
+            rc = look(d, out);
+        else if (d->given_position < d->given_length)
+            rc = next_of_payload(d, out);
+        else
+            rc = next_of_trailer(d, out);
+    }
+    return rc;
+}
