@@ -36,7 +36,10 @@ def check(name, what, want, got):
 
 
 def run(command, data=b''):
-    done = subprocess.run(command, input=data, capture_output=True, timeout=WATCHDOG)
+    try:
+        done = subprocess.run(command, input=data, capture_output=True, timeout=WATCHDOG)
+    except subprocess.TimeoutExpired:
+        return 'stopped by the watchdog', b'', ''
     return done.returncode, done.stdout, done.stderr.decode(errors='replace')
 
 
@@ -215,6 +218,8 @@ CONTROL_DIALOGUES = [
     ('a reserved flag', frame(0x10, 7, 1), bye(4)),
     ('ERROR without REPLY', frame(2, 7, 1), bye(4)),
     ('an unknown control type', frame(8, 7), bye(4)),
+    ('a last id', frame(0, 7, 5, b'a') + frame(0, 7, 0) + frame(4, 7, 6) + frame(9, 7, 7),
+     frame(1, 7, 5, b'a') + bye(4, 5)),
     ('a BYE of 7 bytes', frame(8, 4, 0, bytes(7)), bye(4)),
     ('a frame too large', frame(0, 7, 1, length=1 << 31), bye(5)),
     ('another fragment', frame(4, 7, 1, b'a') + frame(0, 7, 2, b'b'), bye(4)),
