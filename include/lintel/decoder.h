@@ -186,6 +186,12 @@ uint64_t lintel_decoder_offset(const struct lintel_decoder *decoder);
 LINTEL_API
 size_t lintel_decoder_unread(const struct lintel_decoder *decoder);
 
+/* A run of bytes that somebody else owns. */
+struct lintel_part {
+    const uint8_t *bytes;
+    size_t size;
+};
+
 /*
  * Take those bytes back, to hand the stream on to something else: up to two parts, in order. The
  * decoder is left at its offset with nothing unread.
@@ -193,10 +199,6 @@ size_t lintel_decoder_unread(const struct lintel_decoder *decoder);
  * Lends    parts[0] and parts[1] as frame views are lent; a part may have size 0
  * Returns  LINTEL_OK; LINTEL_E_USAGE on a NULL, or between the pieces of a frame
  */
-struct lintel_part {
-    const uint8_t *bytes;
-    size_t size;
-};
 LINTEL_API
 int lintel_decoder_rest(struct lintel_decoder *decoder, struct lintel_part parts[2]);
 

@@ -21,12 +21,11 @@
 extern "C" {
 #endif
 
-#define LINTEL_NAME_MAX   31   /* characters of a view's name; fixed by the grammar */
-#define LINTEL_VIEWS_MAX  64   /* views of one layout; our choice */
-#define LINTEL_FIELDS_MAX 64   /* fields of one layout; our choice */
-#define LINTEL_HEADER_MAX 1024 /* bytes of a header, and of a trailer; our choice */
-#define LINTEL_LENGTH_MAX ((uint64_t)1 << 62)   /* no frame is longer, whatever the length carries \
-                                                 */
+#define LINTEL_NAME_MAX    31   /* characters of a view's name; fixed by the grammar */
+#define LINTEL_VIEWS_MAX   64   /* views of one layout; our choice */
+#define LINTEL_FIELDS_MAX  64   /* fields of one layout; our choice */
+#define LINTEL_HEADER_MAX  1024 /* bytes of a header, and of a trailer; our choice */
+#define LINTEL_LENGTH_MAX  ((uint64_t)1 << 62)  /* bytes of any payload, whatever the layout */
 #define LINTEL_FRAME_LIMIT ((uint64_t)16 << 20) /* payload bytes of a frame unless set */
 
 struct lintel_layout;
