@@ -36,36 +36,78 @@ static inline void view(struct lintel_frame *out, const uint8_t *bytes, size_t h
     out->offset = offset;
 }
 
-/* Magic, version, reserved flags and CONTROL in the first eight bytes of lintel's header. */
-#define LINTEL_MASK UINT64_C(0xFFFFFFF800000000)
-#define LINTEL_BITS UINT64_C(0x4C54010000000000)
+/* Magic, version, reserved flags and CONTROL in the first eight bytes of lintel's header, and the
+ * length in the last eight. */
+#define LINTEL_MASK   UINT64_C(0xFFFFFFF800000000)
+#define LINTEL_BITS   UINT64_C(0x4C54010000000000)
+#define LINTEL_LENGTH UINT64_C(0x00000000FFFFFFFF)
+
+static inline int is_plain_lintel(const uint8_t *p)
+{
+    return (load8(p, BIG_IS_SWAPPED) & LINTEL_MASK) == LINTEL_BITS && (p[3] & 3) != LINTEL_ERROR;
+}
+
+static inline uint64_t lintel_length(const uint8_t *p)
+{
+    return load8(p + 8, BIG_IS_SWAPPED) & LINTEL_LENGTH;
+}
 
 /*
  * As many frames as lie whole in a run of bytes and need no second look: constants right, length
  * within the limit, no control frames. Everything else is left to the step. This is the loop for
  * lintel's own layout, whose numbers are all known here.
+ *
+ * Where a frame begins is known only when the length before it is, and that wait is most of the
+ * work. So after two frames of one length the inner loop takes it that the next is as long, and
+ * only compares.
  */
-static inline int scan_lintel(struct lintel_decoder *d, const uint8_t *bytes, size_t size,
-                              size_t *at, struct lintel_frame *out, int capacity)
+static int scan_lintel(struct lintel_decoder *d, const uint8_t *bytes, size_t size, size_t *at,
+                       struct lintel_frame *out, int capacity)
 {
     const uint64_t limit = d->raw_span;
-    uint64_t offset = d->offset - *at;
+    const uint64_t offset = d->offset - *at;
+    uint64_t last = UINT64_MAX;
     size_t i = *at;
     int n = 0;
 
     while (n < capacity && size - i >= LINTEL_HEADER_SIZE) {
-        const uint8_t *p = bytes + i;
-        uint64_t first = load8(p, BIG_IS_SWAPPED);
-        uint64_t length = load8(p + 8, BIG_IS_SWAPPED) & 0xFFFFFFFF;
-        if ((first & LINTEL_MASK) != LINTEL_BITS || (p[3] & 3) == LINTEL_ERROR || length > limit ||
-            length > size - i - LINTEL_HEADER_SIZE)
+        uint64_t length = lintel_length(bytes + i);
+        size_t step = LINTEL_HEADER_SIZE + (size_t)length;
+        if (!is_plain_lintel(bytes + i) || length > limit || length > size - i - LINTEL_HEADER_SIZE)
             break;
-        view(&out[n++], p, LINTEL_HEADER_SIZE, length, 0, offset + i);
-        i += LINTEL_HEADER_SIZE + (size_t)length;
+        view(&out[n++], bytes + i, LINTEL_HEADER_SIZE, length, 0, offset + i);
+        i += step;
+        if (length != last) {
+            last = length;
+            continue;
+        }
+        while (n < capacity && size - i >= step && lintel_length(bytes + i) == length &&
+               is_plain_lintel(bytes + i)) {
+            view(&out[n++], bytes + i, LINTEL_HEADER_SIZE, length, 0, offset + i);
+            i += step;
+        }
     }
     *at = i;
     d->offset = offset + i;
     return n;
+}
+
+/* The same for one frame, where speculation would only cost. */
+static inline int scan_one_lintel(struct lintel_decoder *d, struct lintel_frame *out)
+{
+    const uint8_t *p = d->piece + d->at;
+    size_t left = d->size - d->at;
+    uint64_t length;
+
+    if (left < LINTEL_HEADER_SIZE || !is_plain_lintel(p))
+        return 0;
+    length = lintel_length(p);
+    if (length > d->raw_span || length > left - LINTEL_HEADER_SIZE)
+        return 0;
+    view(out, p, LINTEL_HEADER_SIZE, length, 0, d->offset);
+    d->at += LINTEL_HEADER_SIZE + (size_t)length;
+    d->offset += LINTEL_HEADER_SIZE + length;
+    return 1;
 }
 
 /* The same for any other layout that has a plan. */
@@ -155,6 +197,11 @@ enum lintelp_verdict lintelp_decoder_judge(const struct lintel_decoder *d,
     const struct lintelp_plan *plan = &d->layout->plan;
     uint64_t wrong = 0, raw;
 
+    if (have < d->layout->header_min && !d->layout->varints) {
+        j->header_size = 0;
+        j->need = d->layout->header_min;
+        return LINTELP_MORE;
+    }
     if (d->quick == SLOW || have < plan->span)
         return lintelp_layout_judge(d->layout, j, bytes, have, d->limit);
     for (unsigned c = 0; c < plan->checks; c++)
@@ -181,6 +228,7 @@ int lintelp_decoder_bad(struct lintel_decoder *d, const struct lintelp_judgement
         return j->status;
     }
     d->skip = d->skip_left = j->header_size + j->length + j->trailer_size;
+    d->need = 0;
     return 2;
 }
 
@@ -260,37 +308,17 @@ static int next(struct lintel_decoder *d, struct lintel_frame *out)
     return rc;
 }
 
-/* A few bytes for a frame that needs more: the way of streams that drip. 1 if that was it. */
-static inline int drip(struct lintel_decoder *d)
-{
-    size_t left = d->size - d->at;
-    size_t have = d->end - d->begin;
-
-    if (d->need <= have || left >= d->need - have || left > d->capacity - d->end || d->ended)
-        return 0;
-    if (left == 1)
-        d->own[d->end] = d->piece[d->at];
-    else if (left > 0)
-        memcpy(d->own + d->end, d->piece + d->at, left);
-    d->end += left;
-    d->at = d->size;
-    return 1;
-}
-
 int lintel_decoder_next(struct lintel_decoder *decoder, struct lintel_frame *out)
 {
     struct lintel_decoder *d = decoder;
 
     if (d == NULL || out == NULL)
         return LINTEL_E_USAGE;
-    if (d->status < 0)
-        return d->status;
-    if (d->begin == d->end && d->quick == QUICK_LINTEL && d->skip == 0) {
-        if (scan_lintel(d, d->piece, d->size, &d->at, out, 1) == 1)
-            return 1;
-    } else if (d->begin < d->end && d->skip == 0 && d->given_header == 0 && drip(d)) {
+    if (d->drips)
         return 0;
-    }
+    if (d->status == LINTEL_OK && d->begin == d->end && d->quick == QUICK_LINTEL && d->skip == 0 &&
+        scan_one_lintel(d, out))
+        return 1;
     return lintel_decoder_next_batch(d, out, 1);
 }
 

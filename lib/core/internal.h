@@ -6,6 +6,13 @@
 
 #include "lintel/status.h"
 
+/* Keeps a slow way out of the quick one that calls it, so that the quick one saves no registers. */
+#if defined(__GNUC__)
+#define LINTELP_APART __attribute__((noinline))
+#else
+#define LINTELP_APART
+#endif
+
 /* The allocator, or malloc and free where it is NULL. size 0 frees. */
 void *lintelp_resize(const struct lintel_allocator *allocator, void *ptr, size_t size);
 
