@@ -105,13 +105,6 @@ int lintelp_queue_reserve(struct lintelp_queue *queue, size_t size, size_t refs)
 
 /* ---- in -------------------------------------------------------------------------------------- */
 
-void lintelp_queue_put(struct lintelp_queue *queue, size_t size)
-{
-    queue->tail += size;
-    queue->after += size;
-    queue->queued += size;
-}
-
 void lintelp_queue_put_ref(struct lintelp_queue *queue, const void *payload, size_t size,
                            lintel_release *release, void *user)
 {
@@ -126,11 +119,6 @@ void lintelp_queue_put_ref(struct lintelp_queue *queue, const void *payload, siz
     ref->owned = 0;
     queue->after = 0;
     queue->queued += size;
-}
-
-void lintelp_queue_end_frame(struct lintelp_queue *queue, size_t size)
-{
-    queue->frames[queue->frame_tail++] = size;
 }
 
 size_t lintelp_queue_own(struct lintelp_queue *queue, const void *payload, void *copy)

@@ -45,11 +45,21 @@ void lintelp_queue_free(struct lintelp_queue *queue);
  * LINTEL_OK, or LINTEL_E_NOMEM and nothing has changed. */
 int lintelp_queue_reserve(struct lintelp_queue *queue, size_t size, size_t refs);
 
-/* Append `size` bytes that were put at bytes + tail, a payload by reference, the end of a frame. */
-void lintelp_queue_put(struct lintelp_queue *queue, size_t size);
+/* Append `size` bytes that were put at bytes + tail, the end of a frame, a payload by reference. */
+static inline void lintelp_queue_put(struct lintelp_queue *queue, size_t size)
+{
+    queue->tail += size;
+    queue->after += size;
+    queue->queued += size;
+}
+
+static inline void lintelp_queue_end_frame(struct lintelp_queue *queue, size_t size)
+{
+    queue->frames[queue->frame_tail++] = size;
+}
+
 void lintelp_queue_put_ref(struct lintelp_queue *queue, const void *payload, size_t size,
                            lintel_release *release, void *user);
-void lintelp_queue_end_frame(struct lintelp_queue *queue, size_t size);
 
 /* Have what is left of a payload that was put by reference last in a copy, which is taken. Returns
  * the bytes copied; 0: all of it was written, and the copy is freed. */

@@ -79,7 +79,7 @@ static int wait_to_write(struct lintel_stream *s, struct lintelp_deadline *deadl
         return send_failed(s, errno);
     if (rc == 0)
         return lintelp_stream_note(s, LINTEL_E_TIMEOUT, 0, ABOUT_NO_ROOM);
-    if (ahead && fds[same ? 0 : 1].revents != 0)
+    if (ahead && (fds[same ? 0 : 1].revents & ~POLLOUT) != 0)
         lintelp_stream_receive_ahead(s);
     return 1;
 }
@@ -141,99 +141,138 @@ static int refuse_size(struct lintel_stream *s, size_t size)
 }
 
 /* What has to hold before any frame is taken. */
-static int may_send(struct lintel_stream *s, size_t size)
+static inline int may_send(struct lintel_stream *s, size_t size)
 {
+    if (s->queue != NULL && s->out_status == LINTEL_OK && !s->closing && size <= s->max_frame)
+        return LINTEL_OK;
     if (s->out_status < 0)
         return lintelp_stream_note(s, s->out_status, s->out_errno, ABOUT_SEND);
     if (s->closing)
         return lintelp_stream_note(s, LINTEL_E_CLOSED, 0, ABOUT_SHUTDOWN);
     if (size > s->max_frame)
         return refuse_size(s, size);
-    if (s->queue == NULL && (s->queue = lintelp_queue_new(s->allocator)) == NULL)
+    if ((s->queue = lintelp_queue_new(s->allocator)) == NULL)
         return lintelp_stream_note(s, LINTEL_E_NOMEM, 0, ABOUT_NOTHING);
     return LINTEL_OK;
 }
 
-/* Have at most LINTEL_GATHER_SIZE queued, with `size` bytes more. Under an event loop the queue
- * takes any frame, and a write that would wait is not tried again before the next flush. */
+static inline int is_full(const struct lintel_stream *s, size_t size)
+{
+    return s->queue->queued > LINTEL_GATHER_SIZE - size;
+}
+
+/* Write until at most LINTEL_GATHER_SIZE are queued with `size` bytes more. Under an event loop the
+ * queue takes any frame, and a write that would wait is not tried again before the next flush. */
 static int make_way(struct lintel_stream *s, size_t size, int timeout_ms)
 {
+    struct lintelp_deadline deadline = {timeout_ms, 0};
     int rc;
 
-    if (s->queue->queued == 0 || (s->queue->queued <= LINTEL_GATHER_SIZE - size))
-        return LINTEL_OK;
     if (timeout_ms == 0 && s->blocked)
         return LINTEL_OK;
-    rc = flush(s, timeout_ms);
-    if (rc == LINTEL_E_TIMEOUT && s->queue->queued <= LINTEL_GATHER_SIZE - size)
-        return LINTEL_OK;
+    s->stuck = 0;
+    while ((rc = lintelp_stream_write(s)) == 0 && is_full(s, size) && timeout_ms != 0)
+        if ((rc = wait_to_write(s, &deadline)) < 0)
+            return rc;
     return rc < 0 ? rc : LINTEL_OK;
 }
 
-static void trace_out(struct lintel_stream *s, const uint8_t *header, size_t header_size,
-                      const void *payload, size_t size, const uint8_t *trailer, size_t trailer_size)
+/* Where the header and the trailer of a frame stand, at the end of the queue. */
+struct ends {
+    uint8_t *header, *trailer;
+    size_t header_size, trailer_size;
+};
+
+/* Encode a frame around `between` bytes, which the caller fills in. Nothing is queued yet. */
+static inline int put_ends(struct lintel_stream *s, const struct lintel_header *header, size_t size,
+                           size_t between, size_t refs, struct ends *out)
+{
+    struct lintelp_queue *q = s->queue;
+    size_t room = s->overhead + between;
+    struct lintel_error error;
+    int rc;
+
+    if ((refs > 0 || room > q->capacity - q->tail || q->frame_tail == q->frame_capacity) &&
+        lintelp_queue_reserve(q, room, refs) < 0)
+        return lintelp_stream_note(s, LINTEL_E_NOMEM, 0, ABOUT_NOTHING);
+    out->header = q->bytes + q->tail;
+    out->trailer_size = 0;
+    rc = lintel_frame_put_header(s->layout, out->header, room, &out->header_size, header, size,
+                                 &error);
+    if (rc < 0)
+        return refuse(s, &error);
+    out->trailer = out->header + out->header_size + between;
+    if (s->trailed)
+        rc = lintel_frame_put_trailer(s->layout, out->trailer, room - out->header_size - between,
+                                      &out->trailer_size, header, &error);
+    return rc < 0 ? refuse(s, &error) : LINTEL_OK;
+}
+
+static void trace_out(struct lintel_stream *s, const struct ends *ends, const void *payload,
+                      size_t size)
 {
     struct lintel_frame frame;
 
-    frame.header = header;
+    frame.header = ends->header;
     frame.payload = payload;
-    frame.trailer = trailer;
+    frame.trailer = ends->trailer;
     frame.length = size;
-    frame.header_size = (uint32_t)header_size;
-    frame.trailer_size = (uint32_t)trailer_size;
+    frame.header_size = (uint32_t)ends->header_size;
+    frame.trailer_size = (uint32_t)ends->trailer_size;
     frame.offset = s->counters.bytes_out + s->queue->queued;
     s->trace(s->trace_user, '>', &frame);
 }
 
-/*
- * Encode a frame at the end of the queue: whole, or with its payload by reference. Leaves the size
- * on the wire in *wire. On failure nothing has changed.
- */
-static int put_frame(struct lintel_stream *s, const struct lintel_header *header,
-                     const void *payload, size_t size, int by_reference, lintel_release *release,
-                     void *user, size_t *wire)
+/* Queue a frame with a copy of its payload. On failure nothing has changed. */
+static inline int put_copied(struct lintel_stream *s, const struct lintel_header *header,
+                             const void *payload, size_t size)
 {
-    struct lintelp_queue *q = s->queue;
-    size_t copied = by_reference ? 0 : size, room = s->overhead + copied;
-    size_t header_size, trailer_size = 0;
-    struct lintel_error error;
-    uint8_t *at;
-    int rc;
+    struct ends ends;
+    size_t wire;
+    int rc = put_ends(s, header, size, size, 0, &ends);
 
-    if ((room > q->capacity - q->tail || q->frame_tail == q->frame_capacity || by_reference) &&
-        lintelp_queue_reserve(q, room, by_reference ? 1 : 0) < 0)
-        return lintelp_stream_note(s, LINTEL_E_NOMEM, 0, ABOUT_NOTHING);
-    at = q->bytes + q->tail;
-    rc = lintel_frame_put_header(s->layout, at, room, &header_size, header, size, &error);
-    if (rc == LINTEL_OK)
-        rc = lintel_frame_put_trailer(s->layout, at + header_size + copied,
-                                      room - header_size - copied, &trailer_size, header, &error);
     if (rc < 0)
-        return refuse(s, &error);
-    if (copied > 0)
-        memcpy(at + header_size, payload, copied);
+        return rc;
+    if (size > 0)
+        memcpy(ends.header + ends.header_size, payload, size);
     if (s->trace != NULL)
-        trace_out(s, at, header_size, payload, size, at + header_size + copied, trailer_size);
-    if (by_reference) {
-        lintelp_queue_put(q, header_size);
-        lintelp_queue_put_ref(q, payload, size, release, user);
-        lintelp_queue_put(q, trailer_size);
-    } else {
-        lintelp_queue_put(q, header_size + copied + trailer_size);
-        s->counters.payloads_copied += copied;
-    }
-    *wire = header_size + size + trailer_size;
-    lintelp_queue_end_frame(q, *wire);
+        trace_out(s, &ends, payload, size);
+    wire = ends.header_size + size + ends.trailer_size;
+    lintelp_queue_put(s->queue, wire);
+    lintelp_queue_end_frame(s->queue, wire);
+    s->counters.payloads_copied += size;
     return LINTEL_OK;
 }
 
-static int send_copied(struct lintel_stream *s, const struct lintel_header *header,
-                       const void *payload, size_t size, int timeout_ms)
+/* Queue a frame with its payload by reference, and leave its size on the wire in *wire. On failure
+ * nothing has changed. */
+static int put_referred(struct lintel_stream *s, const struct lintel_header *header,
+                        const void *payload, size_t size, lintel_release *release, void *user,
+                        size_t *wire)
 {
-    size_t wire;
-    int rc = make_way(s, s->overhead + size, timeout_ms);
+    struct ends ends;
+    int rc = put_ends(s, header, size, 0, 1, &ends);
 
-    return rc < 0 ? rc : put_frame(s, header, payload, size, 0, NULL, NULL, &wire);
+    if (rc < 0)
+        return rc;
+    if (s->trace != NULL)
+        trace_out(s, &ends, payload, size);
+    *wire = ends.header_size + size + ends.trailer_size;
+    lintelp_queue_put(s->queue, ends.header_size);
+    lintelp_queue_put_ref(s->queue, payload, size, release, user);
+    lintelp_queue_put(s->queue, ends.trailer_size);
+    lintelp_queue_end_frame(s->queue, *wire);
+    return LINTEL_OK;
+}
+
+static inline int send_copied(struct lintel_stream *s, const struct lintel_header *header,
+                              const void *payload, size_t size, int timeout_ms)
+{
+    int rc;
+
+    if (is_full(s, s->overhead + size) && (rc = make_way(s, s->overhead + size, timeout_ms)) < 0)
+        return rc;
+    return put_copied(s, header, payload, size);
 }
 
 /* Sending failed with the frame that was queued last: its own call reports it, so that it is not
@@ -252,11 +291,11 @@ static int send_by_reference(struct lintel_stream *s, const struct lintel_header
                              const void *payload, size_t size, lintel_release *release, void *user,
                              size_t write_from, int timeout_ms)
 {
-    size_t wire;
-    int rc = make_way(s, 1, timeout_ms);
+    size_t wire = 0;
+    int rc = is_full(s, 1) ? make_way(s, 1, timeout_ms) : LINTEL_OK;
 
     if (rc == LINTEL_OK)
-        rc = put_frame(s, header, payload, size, 1, release, user, &wire);
+        rc = put_referred(s, header, payload, size, release, user, &wire);
     if (rc < 0) {
         if (release != NULL)
             release(user, payload, size);

@@ -49,6 +49,7 @@ struct lintel_stream {
     int in_errno, out_errno, last_errno;
     int16_t in_status, out_status, last_status; /* in and out are sticky; 0 or below */
     uint16_t overhead;                          /* bytes of header and trailer, at most */
+    uint8_t trailed;                            /* 1: the layout has a trailer */
     uint8_t last_about;                         /* enum lintelp_about */
     uint8_t in_about;                           /* the same of in_status */
     unsigned closing : 1;                       /* lintel_stream_shutdown() was called */
