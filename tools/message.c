@@ -93,6 +93,12 @@ static int put_fragments(struct message *message)
     return TOOL_OK;
 }
 
+void message_expect(struct message *message, uint64_t size)
+{
+    if (lintel_layout_is_lintel(message->framing->layout) && size > message->framing->limit)
+        message->fragments = 1;
+}
+
 int message_add(struct message *message, const void *bytes, size_t size)
 {
     int over = is_over(message, size);

@@ -34,6 +34,8 @@ int message_head(struct message_head *head, const struct tool_framing *framing, 
 /* The same of all values, one per view; in lintel's own layout they are judged, too. */
 int message_head_of(struct message_head *head, const struct lintel_layout *layout,
                     const struct lintel_value *values, size_t length, struct lintel_error *error);
+/* Say how long the payload will be, as far as is known, so that less of it is held. */
+void message_expect(struct message *message, uint64_t size);
 /* More of the payload: TOOL_OK, or TOOL_FAILED with the reason printed. */
 int message_add(struct message *message, const void *bytes, size_t size);
 /* The last of the payload, the same; then the next message begins. */

@@ -3,11 +3,22 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "payload.h"
 
 /* ---- one input ------------------------------------------------------------------------------- */
+
+static uint64_t file_length(int fd)
+{
+    struct stat about;
+    off_t at;
+    if (fstat(fd, &about) != 0 || !S_ISREG(about.st_mode))
+        return 0;
+    at = lseek(fd, 0, SEEK_CUR);
+    return at >= 0 && about.st_size > at ? (uint64_t)(about.st_size - at) : 0;
+}
 
 void payload_input_open(struct payload_input *input, int fd, const char *name, enum payload_cut cut)
 {
@@ -15,6 +26,7 @@ void payload_input_open(struct payload_input *input, int fd, const char *name, e
     input->name = name;
     input->cut = cut;
     input->begun = 0;
+    input->length = file_length(fd);
     input->at = input->size = 0;
     input->ended = 0;
     input->done = 0;
@@ -74,6 +86,8 @@ enum payload_event payload_input_next(struct payload_input *input, struct messag
         input->begun = 0;
         return message_end(message, bytes, size) ? PAYLOAD_FAILED : PAYLOAD_SENT;
     }
+    if (input->cut == PAYLOAD_WHOLE && input->begun == 0)
+        message_expect(message, input->length);
     input->begun += size;
     return message_add(message, bytes, size) ? PAYLOAD_FAILED : PAYLOAD_READ;
 }

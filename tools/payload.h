@@ -24,6 +24,7 @@ struct payload_input {
     enum payload_cut cut;
     uint64_t chunk;  /* bytes, of PAYLOAD_CHUNKS */
     uint64_t begun;  /* bytes that the message has so far */
+    uint64_t length; /* bytes that a file has from here on; 0: not known */
     size_t at, size; /* of block: at <= size */
     int ended;       /* the end of the input was read */
     int done;        /* and the last message was ended */
