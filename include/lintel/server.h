@@ -7,7 +7,12 @@
  * thread and must not block: one that needs time keeps the request, works elsewhere, and replies
  * later through lintel_request_post(), the only call here that may come from another thread.
  *
- * The server flushes each connection once per turn of the loop.
+ * The server flushes each connection once per turn of the loop. Reading from a connection stops
+ * while its unsent bytes or its kept requests are over the limits below, and goes on by itself.
+ * Callbacks may call anything here, on this and on any other connection.
+ *
+ * With lintel's layout PING is answered with PONG and BYE ends the peer's requests; handlers see
+ * neither. Replies that nobody asked for are dropped and counted.
  */
 #ifndef LINTEL_SERVER_H
 #define LINTEL_SERVER_H
@@ -27,42 +32,51 @@ struct lintel_handler {
     /* A connection is there. 0 takes it, anything else closes it; finish is then not called.
      * NULL: all are taken. */
     int (*setup)(void *user, struct lintel_connection *connection);
-    /* A frame is there. Lends frame and request until it returns; a request that neither was
-     * replied to nor kept by then wants no reply (id 0) or is answered with an ERROR. */
+    /* A frame is there. Lends frame and request until it returns; a request that was not ended
+     * (reply, fail, drop) or kept by then wants no reply (id 0) or fails as "not handled". */
     void (*frame)(void *user, struct lintel_connection *connection,
                   const struct lintel_frame *frame, struct lintel_request *request);
     /* It is over: LINTEL_E_END (orderly), LINTEL_E_TRUNCATED, LINTEL_E_RESET, LINTEL_E_CLOSED (this
-     * side), LINTEL_E_... NULL: nobody wants to know. */
+     * side), LINTEL_E_REFUSED (a BYE with a reason), LINTEL_E_... The text says more. Lends error
+     * until it returns; the connection goes after that. NULL: nobody wants to know. */
     void (*finish)(void *user, struct lintel_connection *connection,
                    const struct lintel_error *error);
     void *user;
 };
 
 struct lintel_server_options {
-    size_t size;                              /* set by LINTEL_SERVER_OPTIONS_INIT */
-    const struct lintel_layout *layout;       /* kept; NULL: lintel's own */
-    const struct lintel_allocator *allocator; /* kept; NULL: malloc and free */
-    uint64_t max_frame;                       /* payload bytes; 0: as lintel_decoder_options */
+    size_t size;                        /* set by LINTEL_SERVER_OPTIONS_INIT */
+    const struct lintel_layout *layout; /* kept; NULL: lintel's own */
+    /* Kept until the server and every kept request are gone; NULL: malloc and free. Where
+     * lintel_request_post() is called from other threads it is called from them, too. */
+    const struct lintel_allocator *allocator;
+    uint64_t max_frame; /* payload bytes, in and out; 0: as lintel_decoder_options */
     /* Called once, on the loop, when everything is closed after drain or stop; the server may be
      * freed in it. clean is 1 if every request that was read was answered, and the answers
      * written. */
     void (*stopped)(void *user, int clean);
     void *stopped_user;
-    int drain_timeout_ms; /* 0: 5000 */
+    int drain_timeout_ms; /* 0: 5000; negative: no limit */
+    /* Of one connection. Reading stops while more bytes than max_queue are unsent, and while
+     * max_pending requests are kept; a reply is always taken. 0: 1 MiB, 64. */
+    uint64_t max_queue;
+    uint32_t max_pending;
 };
-#define LINTEL_SERVER_OPTIONS_INIT                             \
-    {                                                          \
-        sizeof(struct lintel_server_options), 0, 0, 0, 0, 0, 0 \
+#define LINTEL_SERVER_OPTIONS_INIT                                   \
+    {                                                                \
+        sizeof(struct lintel_server_options), 0, 0, 0, 0, 0, 0, 0, 0 \
     }
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
 /*
- * Make a server on a loop. Nothing listens yet.
+ * Make a server on a loop. Nothing listens yet, and the loop is not touched.
  *
  * Gives    *out, to be released with lintel_server_free()
- * Keeps    loop, layout and allocator until then; copies handler
- * Returns  LINTEL_OK; LINTEL_E_RANGE, LINTEL_E_NOMEM, LINTEL_E_SYSTEM, LINTEL_E_USAGE
+ * Keeps    loop and layout until then; copies handler
+ * Returns  LINTEL_OK; LINTEL_E_NOMEM
+ *          LINTEL_E_RANGE  max_frame is more than the layout's length can carry
+ *          LINTEL_E_USAGE  out, loop, handler or its frame is NULL, or options->size is unknown
  */
 LINTEL_API LINTEL_MUST_USE int lintel_server_new(struct lintel_server **out, struct uv_loop_s *loop,
                                                  const struct lintel_handler *handler,
@@ -71,15 +85,26 @@ LINTEL_API LINTEL_MUST_USE int lintel_server_new(struct lintel_server **out, str
 
 /*
  * Listen on an endpoint's text; may be called several times. fd:// of a connection, or a pair,
- * serves that one connection.
+ * serves that one connection, as lintel_server_adopt().
  *
- * Returns  LINTEL_OK, or as lintel_endpoint_parse() and lintel_listener_open()
+ * Returns  LINTEL_OK, or as lintel_endpoint_parse(), lintel_listener_open(), lintel_server_adopt()
+ *          LINTEL_E_USAGE  a NULL, or the server drains or has stopped
  */
 LINTEL_API LINTEL_MUST_USE int lintel_server_listen(struct lintel_server *server,
                                                     const char *endpoint,
                                                     struct lintel_error *error);
 
-/* Serve one connection that is open already. Takes in and out. Errors as lintel_stream_new(). */
+/*
+ * Serve one connection that is open already: one socket twice, or a pair of pipes. Their modes stay
+ * as they are.
+ *
+ * Takes    in and out: closed when the connection is over, and here on failure
+ * Returns  LINTEL_OK, setup was called; or as lintel_stream_new()
+ *          LINTEL_E_UNSUPPORTED  a descriptor that cannot be waited for, such as a file
+ *          LINTEL_E_SYSTEM       not a descriptor; out of descriptors or of memory for them
+ *          LINTEL_E_REFUSED      setup did not take it
+ *          LINTEL_E_USAGE        server is NULL, drains or has stopped
+ */
 LINTEL_API LINTEL_MUST_USE int lintel_server_adopt(struct lintel_server *server, int in, int out,
                                                    struct lintel_error *error);
 
@@ -89,22 +114,36 @@ LINTEL_API
 size_t lintel_server_endpoint(const struct lintel_server *server, size_t index, char *out,
                               size_t size);
 
-/* Close the listeners, answer what was read whole, close the connections; stopped is called when
- * that is done or drain_timeout_ms have passed. */
+/* Close the listeners, stop reading, answer what was taken off the streams, say BYE (lintel's
+ * layout), close the connections; stopped is called when that is done or drain_timeout_ms have
+ * passed. */
 LINTEL_API
 void lintel_server_drain(struct lintel_server *server);
 
-/* Close everything at once; stopped is called on the next turn of the loop. */
+/* Close everything at once; finish and stopped are called on the next turns of the loop. */
 LINTEL_API
 void lintel_server_stop(struct lintel_server *server);
 
-/* Release a server that has stopped, or never listened. NULL is left alone. */
+/* Release a server. One that has stopped, or was never told to listen, adopt, drain or stop, goes
+ * at once. Any other is stopped first and goes in the next turns of the loop; finish is still
+ * called, stopped is not. Kept requests may outlive it. NULL is left alone. */
 LINTEL_API
 void lintel_server_free(struct lintel_server *server);
 
 /* Connections open now. */
 LINTEL_API
 size_t lintel_server_connections(const struct lintel_server *server);
+
+struct lintel_server_counts {
+    uint64_t accepted;        /* connections taken, adopted ones too */
+    uint64_t accept_failures; /* times that accepting had to pause, mostly out of descriptors */
+    uint64_t requests;        /* frames given to the handler */
+    uint64_t replies_dropped; /* REPLY frames that came from peers */
+};
+
+/* Counts since the server was made. */
+LINTEL_API
+void lintel_server_counters(const struct lintel_server *server, struct lintel_server_counts *out);
 
 /* ---- connections ----------------------------------------------------------------------------- */
 
@@ -115,15 +154,22 @@ void *lintel_connection_user(const struct lintel_connection *connection);
 LINTEL_API
 void lintel_connection_set_user(struct lintel_connection *connection, void *user);
 
-/* Send a frame that is not a reply. Copies payload. Errors as lintel_stream_send(). */
+/* Send a frame that is not a reply. Copies payload. Errors as lintel_stream_send(); LINTEL_E_CLOSED
+ * once this side has ended the connection. */
 LINTEL_API LINTEL_MUST_USE int lintel_connection_send(struct lintel_connection *connection,
                                                       const struct lintel_header *header,
                                                       const void *payload, size_t size);
 
-/* End a connection from this side: what was sent is written, then it is closed in an orderly way.
- * finish comes later with LINTEL_E_CLOSED. */
+/* End a connection from this side: nothing more is read, kept requests are still answered, what was
+ * sent is written, then it is closed in an orderly way. finish comes later, with LINTEL_E_CLOSED.
+ */
 LINTEL_API
 void lintel_connection_close(struct lintel_connection *connection);
+
+/* The descriptor that it reads from, to ask the kernel about the peer; valid until finish returns.
+ * Lends: reading from it, or changing it, is for the server. */
+LINTEL_API
+int lintel_connection_fd(const struct lintel_connection *connection);
 
 /* The layout of its frames. */
 LINTEL_API
@@ -140,25 +186,35 @@ int lintel_request_wants_reply(const struct lintel_request *request);
  * layout the reply has flags REPLY and the request's type and id; in a foreign layout the request's
  * header. Where there is no id, replies are put in order of the requests.
  *
- * Returns  LINTEL_OK; LINTEL_E_CLOSED if the connection is gone; LINTEL_E_USAGE if it was replied
- *          to before; else as lintel_stream_send()
+ * Returns  LINTEL_OK, also where no reply is wanted
+ *          LINTEL_E_CLOSED     the connection is gone
+ *          LINTEL_E_TOO_LARGE  more than max_frame; the request fails with that as its text
+ *          LINTEL_E_NOMEM      the connection ends with that
+ *          LINTEL_E_USAGE      a NULL; or it was ended before, or kept
+ *          else as lintel_stream_send(); the connection ends with that
  * Takes    a kept request, on success and on failure. Copies payload.
  */
-LINTEL_API LINTEL_MUST_USE int lintel_request_reply(struct lintel_request *request,
-                                                    const void *payload, size_t size);
+LINTEL_API int lintel_request_reply(struct lintel_request *request, const void *payload,
+                                    size_t size);
 
 /*
  * The same with an error as the answer: with lintel's layout flags REPLY and ERROR and the text as
- * payload; in a foreign one the connection is closed.
+ * payload, cut at max_frame; in a foreign one the connection is closed, after the replies that come
+ * before.
  */
-LINTEL_API LINTEL_MUST_USE int lintel_request_fail(struct lintel_request *request,
-                                                   const char *text);
+LINTEL_API int lintel_request_fail(struct lintel_request *request, const char *text);
+
+/* End a request without a reply; in a layout without ids the replies behind it move up. Takes a
+ * kept request. One that was ended before, or kept, is left alone, NULL too. */
+LINTEL_API
+void lintel_request_drop(struct lintel_request *request);
 
 /*
  * Keep a request beyond the frame callback, with a copy of its frame.
  *
- * Gives    *kept, to be ended with lintel_request_reply(), _fail() or _post()
- * Returns  LINTEL_OK; LINTEL_E_NOMEM; LINTEL_E_USAGE if it was kept or replied to before
+ * Gives    *kept, to be ended with lintel_request_reply(), _fail(), _drop() or _post(), even if the
+ *          connection or the server is gone by then
+ * Returns  LINTEL_OK; LINTEL_E_NOMEM; LINTEL_E_USAGE if it was kept or ended before
  */
 LINTEL_API LINTEL_MUST_USE int lintel_request_keep(struct lintel_request *request,
                                                    struct lintel_request **kept);
@@ -171,12 +227,14 @@ const struct lintel_frame *lintel_request_frame(const struct lintel_request *req
  * Reply to a kept request from any thread. failed 1 makes it an error as lintel_request_fail()
  * does, with the payload as its text.
  *
- * Returns  LINTEL_OK, it will be sent on the loop; LINTEL_E_CLOSED if the connection is gone;
- *          LINTEL_E_NOMEM; LINTEL_E_USAGE
+ * Returns  LINTEL_OK, it will be sent on the loop, unless the connection ends before
+ *          LINTEL_E_CLOSED  the connection is gone
+ *          LINTEL_E_NOMEM   the request fails with that as its text
+ *          LINTEL_E_USAGE   a NULL, or a request that is not kept
  * Takes    kept, on success and on failure. Copies payload.
  */
-LINTEL_API LINTEL_MUST_USE int lintel_request_post(struct lintel_request *kept, int failed,
-                                                   const void *payload, size_t size);
+LINTEL_API int lintel_request_post(struct lintel_request *kept, int failed, const void *payload,
+                                   size_t size);
 
 #ifdef __cplusplus
 }

@@ -1,0 +1,649 @@
+/*
+ * One connection: from its first byte to its last.
+ *
+ *     OPEN    frames come in, answers go out; once the input is over, only answers
+ *     ENDING  every request is answered and BYE is said; what is queued is being written
+ *     LINGER  writing is shut down; input is discarded, as a close now would take back what the
+ *             peer has not read yet
+ *     CLOSED  finish was called, the handles are closing
+ */
+#include "config.h"
+#include "server/internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* ---- ways to end ----------------------------------------------------------------------------- */
+
+void lintelp_connection_end(struct lintel_connection *connection, int status, enum bye bye,
+                            const struct lintel_error *error)
+{
+    if (connection->input_over)
+        return;
+    connection->input_over = 1;
+    connection->status = (int16_t)status;
+    connection->bye = (uint8_t)bye;
+    if (error != NULL) {
+        connection->error =
+            lintelp_server_resize(connection->server->allocator, NULL, sizeof *error);
+        if (connection->error != NULL)
+            *connection->error = *error;
+    }
+    lintelp_touch(connection);
+}
+
+void lintelp_connection_break(struct lintel_connection *connection, int status)
+{
+    struct lintel_error error;
+
+    if (connection->broken || connection->phase > PHASE_ENDING)
+        return;
+    if (connection->error != NULL) {
+        lintelp_server_resize(connection->server->allocator, connection->error, 0);
+        connection->error = NULL;
+    }
+    connection->input_over = 0;
+    lintel_stream_error(connection->stream, &error);
+    lintelp_connection_end(connection, status, BYE_NONE, error.status == status ? &error : NULL);
+    connection->broken = 1;
+}
+
+/* What to tell the peer of an error in its bytes. */
+static enum bye bye_for(int status)
+{
+    switch (status) {
+    case LINTEL_E_TOO_LARGE:
+        return BYE_TOO_LARGE;
+    case LINTEL_E_VERSION:
+        return BYE_VERSION;
+    case LINTEL_E_TIMEOUT:
+        return BYE_TOO_SLOW;
+    case LINTEL_E_NOMEM:
+        return BYE_INTERNAL;
+    case LINTEL_E_END:
+        return BYE_NONE;
+    default:
+        return BYE_MALFORMED;
+    }
+}
+
+/* recv has said that no more frames come. */
+static void input_failed(struct lintel_connection *connection, int status)
+{
+    struct lintel_error error;
+
+    if (status == LINTEL_E_RESET || status == LINTEL_E_SYSTEM || status == LINTEL_E_CLOSED) {
+        lintelp_connection_break(connection, status);
+        return;
+    }
+    connection->peer_ended = status == LINTEL_E_END || status == LINTEL_E_TRUNCATED;
+    lintel_stream_error(connection->stream, &error);
+    lintelp_connection_end(connection, status, bye_for(status),
+                           error.status == status ? &error : NULL);
+}
+
+/* ---- control frames -------------------------------------------------------------------------- */
+
+static uint32_t get_u32(const uint8_t *at)
+{
+    return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
+}
+
+static void put_u32(uint8_t *at, uint32_t value)
+{
+    at[0] = (uint8_t)(value >> 24);
+    at[1] = (uint8_t)(value >> 16);
+    at[2] = (uint8_t)(value >> 8);
+    at[3] = (uint8_t)value;
+}
+
+static void send_control(struct lintel_connection *connection, uint32_t type, uint32_t id,
+                         const void *payload, size_t size)
+{
+    struct lintel_header header = {.flags = LINTEL_CONTROL, .type = type, .id = id};
+    int rc = lintel_stream_send(connection->stream, &header, payload, size, 0);
+
+    if (rc < 0)
+        lintelp_connection_break(connection, rc);
+}
+
+static void refuse(struct lintel_connection *connection, int status, enum bye bye,
+                   const struct lintel_frame *frame, const char *what)
+{
+    struct lintel_error error;
+
+    lintelp_server_error(&error, status, 0, "frame at byte %llu: %s",
+                         (unsigned long long)frame->offset, what);
+    error.at = frame->offset;
+    lintelp_connection_end(connection, status, bye, &error);
+}
+
+/* The decoder has judged its length and its id. */
+static void control(struct lintel_connection *connection, const struct lintel_header *header,
+                    const struct lintel_frame *frame)
+{
+    struct lintel_error error;
+    uint32_t reason;
+
+    switch (header->type) {
+    case LINTEL_PING:
+        send_control(connection, LINTEL_PONG, header->id, frame->payload, frame->length);
+        return;
+    case LINTEL_PONG:
+        return;
+    case LINTEL_BYE:
+        reason = frame->length >= 4 ? get_u32(frame->payload) : 0;
+        lintelp_server_error(&error, reason == BYE_DONE ? LINTEL_E_END : LINTEL_E_REFUSED, 0,
+                             "the peer ended the session: BYE %u", (unsigned)reason);
+        lintelp_connection_end(connection, error.status, BYE_NONE, &error);
+        return;
+    case LINTEL_HELLO:
+    case LINTEL_SEALED:
+        refuse(connection, LINTEL_E_SEAL, BYE_NOT_AUTHENTICATED, frame,
+               header->type == LINTEL_HELLO ? "HELLO, but no seal is configured"
+                                            : "SEALED, but no seal is configured");
+        return;
+    default:
+        refuse(connection, LINTEL_E_MALFORMED, BYE_MALFORMED, frame,
+               "FDS, but descriptors are not taken here");
+    }
+}
+
+static void say_bye(struct lintel_connection *connection)
+{
+    uint8_t payload[8];
+
+    if (!connection->server->is_lintel || connection->bye == BYE_NONE)
+        return;
+    put_u32(payload, connection->bye);
+    put_u32(payload + 4, connection->last_id);
+    send_control(connection, LINTEL_BYE, 0, payload, sizeof payload);
+}
+
+/* ---- reading --------------------------------------------------------------------------------- */
+
+static void deliver(struct lintel_connection *connection, const struct lintel_frame *frame)
+{
+    struct lintel_server *server = connection->server;
+    struct lintel_header header = {0};
+
+    if (server->is_lintel) {
+        if (lintel_header_read(server->layout, &header, frame) != LINTEL_OK)
+            return;
+        if (header.flags & LINTEL_CONTROL) {
+            control(connection, &header, frame);
+            return;
+        }
+        if (header.flags & LINTEL_REPLY) {
+            server->counters.replies_dropped++;
+            return;
+        }
+        if (header.id != 0 && !(header.flags & LINTEL_MORE))
+            connection->last_id = header.id;
+    }
+    lintelp_request_deliver(connection, &header, frame);
+}
+
+static int may_read(const struct lintel_connection *connection)
+{
+    const struct lintel_server *server = connection->server;
+
+    return connection->phase == PHASE_OPEN && !connection->input_over &&
+           connection->pending < server->max_pending &&
+           lintel_stream_queued(connection->stream) <= server->max_queue;
+}
+
+/* Take frames and hand them on: all that are there, but not more than a turn's share. */
+static void read_frames(struct lintel_connection *connection)
+{
+    struct lintel_frame frames[TURN_FRAMES];
+    size_t bytes = 0;
+    uint32_t room;
+    int n, i;
+
+    while (bytes < TURN_BYTES && may_read(connection)) {
+        room = connection->server->max_pending - connection->pending;
+        n = lintel_stream_recv_batch(connection->stream, frames,
+                                     room < TURN_FRAMES ? (int)room : TURN_FRAMES, 0);
+        if (n <= 0) {
+            connection->again = 0;
+            if (n < 0)
+                input_failed(connection, n);
+            return;
+        }
+        for (i = 0; i < n && !connection->input_over; i++) {
+            bytes += frames[i].header_size + frames[i].length;
+            deliver(connection, &frames[i]);
+        }
+    }
+}
+
+/* While it lingers. */
+static void discard(struct lintel_connection *connection)
+{
+    struct lintel_server *server = connection->server;
+    int fd = lintel_stream_in_fd(connection->stream);
+    ssize_t n = recv(fd, server->receive_buffer, sizeof server->receive_buffer, MSG_DONTWAIT);
+
+    if (n < 0 && errno == ENOTSOCK)
+        n = read(fd, server->receive_buffer, sizeof server->receive_buffer);
+    connection->again = 0;
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+        return;
+    if (n <= 0 || (size_t)n > LINGER_BYTES - connection->discarded)
+        connection->broken = 1;
+    else
+        connection->discarded += (uint32_t)n;
+}
+
+/* ---- waiting --------------------------------------------------------------------------------- */
+
+/* Nothing but its hangup was waited for; a peer could also have sent urgent data. */
+static void look_for_hangup(struct lintel_connection *connection)
+{
+    struct pollfd fd = {lintel_stream_in_fd(connection->stream), 0, 0};
+
+    if (poll(&fd, 1, 0) > 0 && (fd.revents & (POLLHUP | POLLERR)))
+        connection->hangup = 1;
+    else
+        connection->urgent = 1;
+}
+
+/* libuv stops a handle whose descriptor is in an error, and says so with a status. */
+static void on_poll(uv_poll_t *poll, int status, int events)
+{
+    struct lintel_connection *connection = (struct lintel_connection *)(void *)poll;
+
+    if (status < 0) {
+        connection->hangup = 1;
+        connection->armed = 0;
+    } else if (events & UV_PRIORITIZED) {
+        look_for_hangup(connection);
+    }
+    if (status < 0 || (events & UV_READABLE))
+        connection->again = 1;
+    lintelp_touch(connection);
+}
+
+static void on_out_poll(uv_poll_t *poll, int status, int events)
+{
+    struct lintel_connection *connection = ((struct out_poll *)(void *)poll)->connection;
+
+    (void)events;
+    if (status < 0)
+        connection->out->armed = 0;
+    lintelp_touch(connection);
+}
+
+static void arm(uv_poll_t *poll, uint8_t *armed, int events, uv_poll_cb callback)
+{
+    if (*armed == events)
+        return;
+    *armed = (uint8_t)events;
+    if (events == 0)
+        uv_poll_stop(poll);
+    else
+        (void)uv_poll_start(poll, events, callback);
+}
+
+static void wait_for_events(struct lintel_connection *connection)
+{
+    int writing = connection->phase != PHASE_LINGER && lintel_stream_queued(connection->stream) > 0;
+    int events = connection->phase == PHASE_LINGER || may_read(connection) ? UV_READABLE : 0;
+
+    if (connection->out != NULL)
+        arm(&connection->out->poll, &connection->out->armed, writing ? UV_WRITABLE : 0,
+            on_out_poll);
+    else if (writing)
+        events |= UV_WRITABLE;
+    else if (events == 0 && connection->peer_ended && !connection->urgent)
+        events = UV_PRIORITIZED;
+    if (!connection->hangup)
+        arm(&connection->poll, &connection->armed, events, on_poll);
+}
+
+/* ---- settling -------------------------------------------------------------------------------- */
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct lintel_connection *connection = (struct lintel_connection *)(void *)handle;
+    struct lintel_server *server = connection->server;
+
+    if (--connection->closing == 0)
+        lintelp_server_resize(server->allocator, connection, 0);
+    lintelp_server_handle_closed(server);
+}
+
+static void on_out_closed(uv_handle_t *handle)
+{
+    struct out_poll *out = (struct out_poll *)(void *)handle;
+    struct lintel_connection *connection = out->connection;
+    struct lintel_server *server = connection->server;
+
+    lintelp_server_resize(server->allocator, out, 0);
+    if (--connection->closing == 0)
+        lintelp_server_resize(server->allocator, connection, 0);
+    lintelp_server_handle_closed(server);
+}
+
+/* The handle must go before its descriptor is closed: libuv takes the number out of its epoll set,
+ * and another connection may have got it by then. */
+static void close_out(struct lintel_connection *connection)
+{
+    if (connection->out == NULL)
+        return;
+    uv_close((uv_handle_t *)&connection->out->poll, on_out_closed);
+    connection->out = NULL;
+}
+
+static void finish(struct lintel_connection *connection)
+{
+    struct lintel_handler *handler = &connection->server->handler;
+    struct lintel_error plain = {.status = connection->status};
+
+    if (handler->finish == NULL || connection->refused)
+        return;
+    if (connection->error == NULL)
+        lintelp_server_error(&plain, connection->status, 0, "%s",
+                             lintel_strerror(connection->status));
+    handler->finish(handler->user, connection,
+                    connection->error != NULL ? connection->error : &plain);
+}
+
+static void close_now(struct lintel_connection *connection)
+{
+    struct lintel_server *server = connection->server;
+
+    connection->phase = PHASE_CLOSED;
+    lintelp_request_orphan_all(connection);
+    lintelp_node_remove(&connection->node);
+    lintelp_server_count(server, -1);
+    finish(connection);
+    close_out(connection);
+    uv_close((uv_handle_t *)&connection->poll, on_closed);
+    lintel_stream_close(connection->stream);
+    connection->stream = NULL;
+    if (connection->error != NULL)
+        lintelp_server_resize(server->allocator, connection->error, 0);
+    connection->error = NULL;
+    lintelp_server_resume_accepting(server);
+}
+
+static void flush(struct lintel_connection *connection)
+{
+    int rc;
+
+    if (connection->broken || lintel_stream_queued(connection->stream) == 0)
+        return;
+    rc = lintel_stream_flush(connection->stream, 0);
+    if (rc < 0)
+        lintelp_connection_break(connection, rc);
+}
+
+static void move_to(struct lintel_connection *connection, struct node *ring)
+{
+    connection->since = uv_now(connection->server->loop);
+    lintelp_node_remove(&connection->node);
+    lintelp_node_append(ring, &connection->node);
+}
+
+/* Everything is written: say so, and wait for the peer's end unless it was seen. */
+static void shut_down(struct lintel_connection *connection)
+{
+    close_out(connection);
+    if (lintel_stream_shutdown(connection->stream, 0) != 1 || connection->peer_ended) {
+        connection->broken = 1;
+        return;
+    }
+    connection->phase = PHASE_LINGER;
+    connection->again = 0;
+    move_to(connection, &connection->server->linger);
+}
+
+static int all_answered(const struct lintel_connection *connection)
+{
+    return connection->input_over && (connection->pending == 0 || connection->muted);
+}
+
+static void settle(struct lintel_connection *connection)
+{
+    if (connection->hangup && !(connection->again && may_read(connection))) {
+        lintelp_connection_break(connection, LINTEL_E_RESET);
+        connection->broken = 1;
+    }
+    if (connection->phase == PHASE_OPEN && !connection->broken && all_answered(connection)) {
+        say_bye(connection);
+        connection->phase = PHASE_ENDING;
+    }
+    if (connection->phase <= PHASE_ENDING)
+        flush(connection);
+    if (connection->phase == PHASE_ENDING && !connection->broken &&
+        lintel_stream_queued(connection->stream) == 0)
+        shut_down(connection);
+    if (connection->broken) {
+        close_now(connection);
+        return;
+    }
+    wait_for_events(connection);
+}
+
+/* The server stops: what is open or unsent is cut. */
+static void cut(struct lintel_connection *connection)
+{
+    if (connection->pending > 0 ||
+        (connection->phase <= PHASE_ENDING && lintel_stream_queued(connection->stream) > 0))
+        connection->server->clean = 0;
+    close_now(connection);
+}
+
+int lintelp_connection_turn(struct lintel_connection *connection)
+{
+    if (connection->server->life >= LIFE_STOPPING) {
+        cut(connection);
+        return 0;
+    }
+    if (connection->phase == PHASE_LINGER) {
+        if (connection->again)
+            discard(connection);
+    } else {
+        move_to(connection, &connection->server->busy);
+        if (connection->again)
+            read_frames(connection);
+    }
+    settle(connection);
+    return connection->phase != PHASE_CLOSED && connection->again && may_read(connection);
+}
+
+/* ---- the timer's work ------------------------------------------------------------------------ */
+
+struct lintel_connection *lintelp_connection_of(struct node *node)
+{
+    return (struct lintel_connection *)(void *)((char *)node -
+                                                offsetof(struct lintel_connection, node));
+}
+
+void lintelp_connection_expire(struct lintel_connection *connection)
+{
+    connection->broken = 1;
+    lintelp_node_remove(&connection->node); /* it has no time any more */
+    lintelp_node_append(&connection->server->quiet, &connection->node);
+    lintelp_touch(connection);
+}
+
+void lintelp_connection_trim(struct lintel_connection *connection)
+{
+    struct node *quiet = &connection->server->quiet;
+
+    lintel_stream_trim(connection->stream);
+    lintelp_node_remove(&connection->node);
+    lintelp_node_append(quiet, &connection->node);
+}
+
+/* ---- opening --------------------------------------------------------------------------------- */
+
+int lintelp_poll_init(uv_loop_t *loop, uv_poll_t *poll, int fd, int given)
+{
+    int mode = given ? fcntl(fd, F_GETFL) : 0;
+    int rc;
+
+    if (mode < 0)
+        return uv_translate_sys_error(errno);
+    rc = uv_poll_init(loop, poll, fd);
+    if (given && !(mode & O_NONBLOCK))
+        (void)fcntl(fd, F_SETFL, mode);
+    return rc;
+}
+
+static int poll_error(struct lintel_error *error, int fd, int rc)
+{
+    if (rc == UV_EPERM)
+        return lintelp_server_error(error, LINTEL_E_UNSUPPORTED, 0,
+                                    "descriptor %d cannot be waited for: it is a file or the like",
+                                    fd);
+    return lintelp_server_error(error, LINTEL_E_SYSTEM, -rc, "cannot wait for descriptor %d: %s",
+                                fd, uv_strerror(rc));
+}
+
+/* The stream, then the handles. What was made stays in the connection, for the caller to undo. */
+static int open_parts(struct lintel_connection *connection, int in, int out, int given,
+                      struct lintel_error *error)
+{
+    struct lintel_server *server = connection->server;
+    struct lintel_stream_options options = LINTEL_STREAM_OPTIONS_INIT;
+    struct out_poll *second;
+    int rc;
+
+    options.layout = server->layout;
+    options.allocator = server->allocator;
+    options.max_frame = server->max_frame_option;
+    options.receive_buffer = server->receive_buffer;
+    options.receive_buffer_size = sizeof server->receive_buffer;
+    rc = lintel_stream_new(&connection->stream, in, out, &options, error);
+    if (rc != LINTEL_OK)
+        return rc;
+    rc = lintelp_poll_init(server->loop, &connection->poll, in, given);
+    if (rc != 0)
+        return poll_error(error, in, rc);
+    connection->closing++;
+    server->handles++;
+    if (in == out)
+        return LINTEL_OK;
+    second = lintelp_server_resize(server->allocator, NULL, sizeof *second);
+    if (second == NULL)
+        return lintelp_server_error(error, LINTEL_E_NOMEM, 0, "out of memory");
+    rc = lintelp_poll_init(server->loop, &second->poll, out, given);
+    if (rc != 0) {
+        lintelp_server_resize(server->allocator, second, 0);
+        return poll_error(error, out, rc);
+    }
+    second->connection = connection;
+    second->armed = 0;
+    connection->out = second;
+    connection->closing++;
+    server->handles++;
+    return LINTEL_OK;
+}
+
+static struct lintel_connection *connection_new(struct lintel_server *server)
+{
+    struct lintel_connection *connection =
+        lintelp_server_resize(server->allocator, NULL, sizeof *connection);
+
+    if (connection == NULL)
+        return NULL;
+    memset(connection, 0, sizeof *connection);
+    connection->server = server;
+    lintelp_node_init(&connection->kept);
+    connection->bye = BYE_NONE;
+    return connection;
+}
+
+static void open_undo(struct lintel_connection *connection)
+{
+    struct lintel_stream *stream = connection->stream;
+
+    connection->phase = PHASE_CLOSED;
+    if (connection->closing > 0)
+        uv_close((uv_handle_t *)&connection->poll, on_closed);
+    else
+        lintelp_server_resize(connection->server->allocator, connection, 0);
+    lintel_stream_close(stream);
+}
+
+int lintelp_connection_open(struct lintel_server *server, int in, int out, int given,
+                            struct lintel_error *error)
+{
+    struct lintel_connection *connection = connection_new(server);
+    int rc;
+
+    if (connection == NULL) {
+        close(in);
+        if (out != in)
+            close(out);
+        return lintelp_server_error(error, LINTEL_E_NOMEM, 0, "out of memory");
+    }
+    rc = open_parts(connection, in, out, given, error);
+    if (rc != LINTEL_OK) {
+        open_undo(connection);
+        return rc;
+    }
+    connection->since = uv_now(server->loop);
+    lintelp_node_append(&server->busy, &connection->node);
+    lintelp_server_count(server, 1);
+    lintelp_touch(connection);
+    if (server->handler.setup == NULL ||
+        server->handler.setup(server->handler.user, connection) == 0)
+        return LINTEL_OK;
+    connection->refused = 1;
+    lintelp_connection_end(connection, LINTEL_E_CLOSED, BYE_NONE, NULL);
+    return lintelp_server_error(error, LINTEL_E_REFUSED, 0, "the handler refused the connection");
+}
+
+/* ---- public ---------------------------------------------------------------------------------- */
+
+void *lintel_connection_user(const struct lintel_connection *connection)
+{
+    return connection == NULL ? NULL : connection->user;
+}
+
+void lintel_connection_set_user(struct lintel_connection *connection, void *user)
+{
+    if (connection != NULL)
+        connection->user = user;
+}
+
+int lintel_connection_fd(const struct lintel_connection *connection)
+{
+    return connection == NULL ? -1 : lintel_stream_in_fd(connection->stream);
+}
+
+const struct lintel_layout *lintel_connection_layout(const struct lintel_connection *connection)
+{
+    return connection == NULL ? NULL : connection->server->layout;
+}
+
+int lintel_connection_send(struct lintel_connection *connection, const struct lintel_header *header,
+                           const void *payload, size_t size)
+{
+    int rc;
+
+    if (connection == NULL || header == NULL)
+        return LINTEL_E_USAGE;
+    if (connection->phase != PHASE_OPEN || connection->broken)
+        return LINTEL_E_CLOSED;
+    rc = lintel_stream_send(connection->stream, header, payload, size, 0);
+    if (rc == LINTEL_E_CLOSED || rc == LINTEL_E_RESET || rc == LINTEL_E_SYSTEM)
+        lintelp_connection_break(connection, rc);
+    lintelp_touch(connection);
+    return rc;
+}
+
+void lintel_connection_close(struct lintel_connection *connection)
+{
+    if (connection != NULL)
+        lintelp_connection_end(connection, LINTEL_E_CLOSED, BYE_DONE, NULL);
+}
