@@ -1,0 +1,28 @@
+/*
+ * serve_exec: the handler exec:CMD of `lintel serve`. `sh -c CMD` runs once per request, in a
+ * process group of its own: the payload is its standard input, its standard output the reply. So
+ * many run at once, further requests wait. Nothing here blocks the loop.
+ */
+#ifndef LINTEL_SERVE_EXEC_H
+#define LINTEL_SERVE_EXEC_H
+
+#include <stdint.h>
+
+#include "lintel/server.h"
+
+struct exec;
+struct job;
+
+/* Keeps command. limit: bytes of a reply. NULL when out of memory. */
+struct exec *exec_new(struct uv_loop_s *loop, const char *command, uint64_t limit,
+                      uint64_t max_children);
+/* After the loop has ended. */
+void exec_free(struct exec *exec);
+
+/* Keep a request and run the command for it. *jobs is the list of what runs for one connection,
+ * kept until exec_finish(); NULL at the beginning. */
+void exec_request(struct exec *exec, struct job **jobs, struct lintel_request *request);
+/* The connection is over: kill what runs for it. */
+void exec_finish(struct exec *exec, struct job **jobs);
+
+#endif
