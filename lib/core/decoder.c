@@ -217,7 +217,7 @@ static int move_to(struct lintel_decoder *d, size_t capacity)
 
 /* Make room for so many bytes that have arrived. Doubling, or a move to the front where half is
  * free there, keeps the work linear. */
-static int make_room(struct lintel_decoder *d, size_t size)
+int lintelp_decoder_make_room(struct lintel_decoder *d, size_t size)
 {
     size_t used = d->end - d->begin;
     size_t capacity = d->capacity;
@@ -237,19 +237,6 @@ static int make_room(struct lintel_decoder *d, size_t size)
     while (capacity - used < size || capacity < used)
         capacity = capacity <= d->max_memory / 2 ? 2 * capacity : (size_t)d->max_memory;
     return move_to(d, capacity);
-}
-
-int lintelp_decoder_append(struct lintel_decoder *d, size_t size)
-{
-    if (size > d->capacity - d->end) {
-        int rc = make_room(d, size);
-        if (rc < 0)
-            return rc;
-    }
-    memcpy(d->own + d->end, d->piece + d->at, size);
-    d->end += size;
-    d->at += size;
-    return LINTEL_OK;
 }
 
 /* ---- bytes in -------------------------------------------------------------------------------- */

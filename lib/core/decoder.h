@@ -14,6 +14,8 @@
 #include "core/layout.h"
 #include "lintel/decoder.h"
 
+#include <string.h>
+
 /* Which short way there is through headers that need no second look. */
 enum quick { SLOW, QUICK, QUICK_LINTEL };
 
@@ -58,13 +60,85 @@ struct lintel_error *lintelp_decoder_fail(struct lintel_decoder *d, int status);
 /* A frame wants more storage than max_memory: final. Being out of memory is not, and the next call
  * tries again. */
 int lintelp_decoder_over_budget(struct lintel_decoder *d, uint64_t wanted);
+/* Make room behind what is unfinished for so many bytes that have arrived. LINTEL_OK or
+ * LINTEL_E_NOMEM. */
+int lintelp_decoder_make_room(struct lintel_decoder *d, size_t size);
+
 /* Copy so many bytes of the piece behind what is unfinished. LINTEL_OK or LINTEL_E_NOMEM. */
-int lintelp_decoder_append(struct lintel_decoder *d, size_t size);
+static inline int lintelp_decoder_append(struct lintel_decoder *d, size_t size)
+{
+    if (size > d->capacity - d->end && lintelp_decoder_make_room(d, size) < 0)
+        return LINTEL_E_NOMEM;
+    memcpy(d->own + d->end, d->piece + d->at, size);
+    d->end += size;
+    d->at += size;
+    return LINTEL_OK;
+}
+
+/* ---- the short way --------------------------------------------------------------------------- */
+
+static inline uint64_t lintelp_load8(const uint8_t *bytes, int swap)
+{
+    uint64_t word;
+    memcpy(&word, bytes, sizeof word);
+#if defined(__GNUC__)
+    return swap ? __builtin_bswap64(word) : word;
+#else
+    return swap ? lintelp_load((const uint8_t *)&word, 8, !!BIG_IS_SWAPPED ^ 1) : word;
+#endif
+}
+
+/* Whether a header of lintel's own layout needs no second look, but for its length: magic, version,
+ * reserved flags and CONTROL, then ERROR without REPLY. */
+static inline int lintelp_is_plain(const uint8_t *p)
+{
+    return (lintelp_load8(p, 0) & MEMORY_ORDER(UINT64_C(0xFFFFFFF800000000))) ==
+               MEMORY_ORDER(UINT64_C(0x4C54010000000000)) &&
+           (p[3] & 3) != LINTEL_ERROR;
+}
+
+/* The length in it. */
+static inline uint64_t lintelp_length(const uint8_t *p)
+{
+    return lintel_get_u32be(p + 12);
+}
 
 /* The step, by the short way where the header allows it. */
-enum lintelp_verdict lintelp_decoder_judge(const struct lintel_decoder *d,
-                                           struct lintelp_judgement *j, const uint8_t *bytes,
-                                           size_t have);
+static inline enum lintelp_verdict lintelp_decoder_judge(const struct lintel_decoder *d,
+                                                         struct lintelp_judgement *j,
+                                                         const uint8_t *bytes, size_t have)
+{
+    const struct lintel_layout *layout = d->layout;
+    const struct lintelp_plan *plan = &layout->plan;
+    uint64_t wrong = 0, raw;
+
+    if (have < layout->header_min && !layout->varints) {
+        j->header_size = 0;
+        j->need = layout->header_min;
+        return LINTELP_MORE;
+    }
+    if (d->quick == SLOW || have < plan->span)
+        return lintelp_layout_judge(layout, j, bytes, have, d->limit);
+    if (d->quick == QUICK_LINTEL) {
+        wrong = !lintelp_is_plain(bytes);
+        raw = lintelp_length(bytes);
+    } else {
+        for (unsigned c = 0; c < plan->checks; c++)
+            wrong |= (lintelp_load8(bytes + plan->check[c].offset, 0) ^ plan->check[c].bits) &
+                     plan->check[c].mask;
+        raw = lintelp_load8(bytes + plan->length_at, plan->swap) >> plan->shift & plan->mask;
+    }
+    if (wrong != 0 || raw - d->raw_low > d->raw_span)
+        return lintelp_layout_judge(layout, j, bytes, have, d->limit);
+    j->header_size = layout->header_min;
+    j->trailer_size = layout->trailer_min;
+    j->length = raw * plan->factor + (uint64_t)plan->sum;
+    j->need = j->header_size + j->length + j->trailer_size;
+    return have < j->need ? LINTELP_MORE : LINTELP_FRAME;
+}
+
+/* ---- what the parts call --------------------------------------------------------------------- */
+
 /* What the step says is bad: the error; or 2, and the frame is passed over, if the caller chose so.
  */
 int lintelp_decoder_bad(struct lintel_decoder *d, const struct lintelp_judgement *j,

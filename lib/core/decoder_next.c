@@ -10,20 +10,6 @@
 
 /* ---- frames out: the short way --------------------------------------------------------------- */
 
-static inline uint64_t load8(const uint8_t *bytes, int swap)
-{
-    uint64_t word;
-    memcpy(&word, bytes, sizeof word);
-#if defined(__GNUC__)
-    return swap ? __builtin_bswap64(word) : word;
-#else
-    if (swap)
-        word = lintelp_load((const uint8_t *)&word, 8, 1) == word ? lintelp_load(bytes, 8, 0)
-                                                                  : lintelp_load(bytes, 8, 1);
-    return word;
-#endif
-}
-
 static inline void view(struct lintel_frame *out, const uint8_t *bytes, size_t header,
                         uint64_t length, size_t trailer, uint64_t offset)
 {
@@ -36,30 +22,53 @@ static inline void view(struct lintel_frame *out, const uint8_t *bytes, size_t h
     out->offset = offset;
 }
 
-/* Magic, version, reserved flags and CONTROL in the first eight bytes of lintel's header, and the
- * length in the last eight. */
-#define LINTEL_MASK   UINT64_C(0xFFFFFFF800000000)
-#define LINTEL_BITS   UINT64_C(0x4C54010000000000)
-#define LINTEL_LENGTH UINT64_C(0x00000000FFFFFFFF)
-
-static inline int is_plain_lintel(const uint8_t *p)
+/*
+ * Frames of lintel's layout that are as long as the one before them, from *at on. Where a frame
+ * begins is known only when the length before it is, and that wait is most of the work; here
+ * nothing waits, the header is only compared. A view is three pairs of numbers that each grow by a
+ * step.
+ */
+static inline int scan_run_of_equals(const uint8_t *bytes, size_t size, size_t *at,
+                                     struct lintel_frame *out, int n, int capacity, uint64_t length,
+                                     uint64_t offset)
 {
-    return (load8(p, BIG_IS_SWAPPED) & LINTEL_MASK) == LINTEL_BITS && (p[3] & 3) != LINTEL_ERROR;
-}
+    const size_t step = LINTEL_HEADER_SIZE + (size_t)length;
+    size_t i = *at;
+#if defined(__GNUC__) && UINTPTR_MAX == UINT64_MAX
+    typedef uint64_t pair __attribute__((vector_size(16)));
+    struct lintel_frame first;
+    pair pairs[3];
+    const pair steps[3] = {{step, step}, {step, 0}, {0, step}};
 
-static inline uint64_t lintel_length(const uint8_t *p)
-{
-    return load8(p + 8, BIG_IS_SWAPPED) & LINTEL_LENGTH;
+    _Static_assert(sizeof first == sizeof pairs, "a view is three pairs");
+    view(&first, bytes + i, LINTEL_HEADER_SIZE, length, 0, offset + i);
+    memcpy(pairs, &first, sizeof pairs);
+    while (n < capacity && size - i >= step && lintelp_is_plain(bytes + i) &&
+           lintelp_length(bytes + i) == length) {
+        memcpy(&out[n], &pairs[0], 16);
+        memcpy((char *)&out[n] + 16, &pairs[1], 16);
+        memcpy((char *)&out[n] + 32, &pairs[2], 16);
+        pairs[0] += steps[0];
+        pairs[1] += steps[1];
+        pairs[2] += steps[2];
+        n++;
+        i += step;
+    }
+#else
+    while (n < capacity && size - i >= step && lintelp_is_plain(bytes + i) &&
+           lintelp_length(bytes + i) == length) {
+        view(&out[n++], bytes + i, LINTEL_HEADER_SIZE, length, 0, offset + i);
+        i += step;
+    }
+#endif
+    *at = i;
+    return n;
 }
 
 /*
  * As many frames as lie whole in a run of bytes and need no second look: constants right, length
  * within the limit, no control frames. Everything else is left to the step. This is the loop for
  * lintel's own layout, whose numbers are all known here.
- *
- * Where a frame begins is known only when the length before it is, and that wait is most of the
- * work. So after two frames of one length the inner loop takes it that the next is as long, and
- * only compares.
  */
 static int scan_lintel(struct lintel_decoder *d, const uint8_t *bytes, size_t size, size_t *at,
                        struct lintel_frame *out, int capacity)
@@ -71,21 +80,15 @@ static int scan_lintel(struct lintel_decoder *d, const uint8_t *bytes, size_t si
     int n = 0;
 
     while (n < capacity && size - i >= LINTEL_HEADER_SIZE) {
-        uint64_t length = lintel_length(bytes + i);
-        size_t step = LINTEL_HEADER_SIZE + (size_t)length;
-        if (!is_plain_lintel(bytes + i) || length > limit || length > size - i - LINTEL_HEADER_SIZE)
+        uint64_t length = lintelp_length(bytes + i);
+        if (!lintelp_is_plain(bytes + i) || length > limit ||
+            length > size - i - LINTEL_HEADER_SIZE)
             break;
         view(&out[n++], bytes + i, LINTEL_HEADER_SIZE, length, 0, offset + i);
-        i += step;
-        if (length != last) {
-            last = length;
-            continue;
-        }
-        while (n < capacity && size - i >= step && lintel_length(bytes + i) == length &&
-               is_plain_lintel(bytes + i)) {
-            view(&out[n++], bytes + i, LINTEL_HEADER_SIZE, length, 0, offset + i);
-            i += step;
-        }
+        i += LINTEL_HEADER_SIZE + (size_t)length;
+        if (length == last)
+            n = scan_run_of_equals(bytes, size, &i, out, n, capacity, length, offset);
+        last = length;
     }
     *at = i;
     d->offset = offset + i;
@@ -99,9 +102,9 @@ static inline int scan_one_lintel(struct lintel_decoder *d, struct lintel_frame 
     size_t left = d->size - d->at;
     uint64_t length;
 
-    if (left < LINTEL_HEADER_SIZE || !is_plain_lintel(p))
+    if (left < LINTEL_HEADER_SIZE || !lintelp_is_plain(p))
         return 0;
-    length = lintel_length(p);
+    length = lintelp_length(p);
     if (length > d->raw_span || length > left - LINTEL_HEADER_SIZE)
         return 0;
     view(out, p, LINTEL_HEADER_SIZE, length, 0, d->offset);
@@ -124,11 +127,12 @@ static int scan(struct lintel_decoder *d, const uint8_t *bytes, size_t size, siz
 
     while (n < capacity && size - i >= plan.span) {
         const uint8_t *p = bytes + i;
-        uint64_t raw = load8(p + plan.length_at, plan.swap) >> plan.shift & plan.mask;
+        uint64_t raw = lintelp_load8(p + plan.length_at, plan.swap) >> plan.shift & plan.mask;
         uint64_t length = raw * plan.factor + (uint64_t)plan.sum;
         uint64_t wrong = 0;
         for (unsigned c = 0; c < plan.checks; c++)
-            wrong |= (load8(p + plan.check[c].offset, 0) ^ plan.check[c].bits) & plan.check[c].mask;
+            wrong |= (lintelp_load8(p + plan.check[c].offset, 0) ^ plan.check[c].bits) &
+                     plan.check[c].mask;
         if (wrong != 0 || raw - low > span || length > size - i - header ||
             trailer > size - i - header - length)
             break;
@@ -188,35 +192,6 @@ int lintelp_decoder_pass_over(struct lintel_decoder *d)
     d->need = 0;
     d->skipped++;
     return 1;
-}
-
-enum lintelp_verdict lintelp_decoder_judge(const struct lintel_decoder *d,
-                                           struct lintelp_judgement *j, const uint8_t *bytes,
-                                           size_t have)
-{
-    const struct lintelp_plan *plan = &d->layout->plan;
-    uint64_t wrong = 0, raw;
-
-    if (have < d->layout->header_min && !d->layout->varints) {
-        j->header_size = 0;
-        j->need = d->layout->header_min;
-        return LINTELP_MORE;
-    }
-    if (d->quick == SLOW || have < plan->span)
-        return lintelp_layout_judge(d->layout, j, bytes, have, d->limit);
-    for (unsigned c = 0; c < plan->checks; c++)
-        wrong |=
-            (load8(bytes + plan->check[c].offset, 0) ^ plan->check[c].bits) & plan->check[c].mask;
-    if (d->quick == QUICK_LINTEL)
-        wrong |= bytes[3] > 5 || (bytes[3] & 3) == LINTEL_ERROR;
-    raw = load8(bytes + plan->length_at, plan->swap) >> plan->shift & plan->mask;
-    if (wrong != 0 || raw - d->raw_low > d->raw_span)
-        return lintelp_layout_judge(d->layout, j, bytes, have, d->limit);
-    j->header_size = d->layout->header_min;
-    j->trailer_size = d->layout->trailer_min;
-    j->length = raw * plan->factor + (uint64_t)plan->sum;
-    j->need = j->header_size + j->length + j->trailer_size;
-    return have < j->need ? LINTELP_MORE : LINTELP_FRAME;
 }
 
 int lintelp_decoder_bad(struct lintel_decoder *d, const struct lintelp_judgement *j,

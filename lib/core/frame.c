@@ -1,4 +1,5 @@
 #include "lintel/frame.h"
+#include "core/internal.h"
 #include "core/layout.h"
 #include "core/rules.h"
 #include "core/text.h"
@@ -75,30 +76,34 @@ uint64_t lintel_frame_size_max(const struct lintel_layout *layout, uint64_t leng
     return length > UINT64_MAX - around ? UINT64_MAX : length + around;
 }
 
-/* The header of lintel's own layout: constants, three numbers, the length. */
-static int put_lintel(uint8_t *out, size_t capacity, size_t *size,
-                      const struct lintel_header *header, uint64_t length,
-                      struct lintel_error *error)
+static LINTELP_APART int refuse_lintel(const struct lintel_header *header, uint64_t length,
+                                       struct lintel_error *error)
 {
-    const char *why;
+    const char *why = "no room for a header";
 
     if (length > UINT32_MAX)
         return lintelp_fail(error, LINTEL_E_TOO_LARGE, 0,
                             "a length over 4294967295 is not one that the header can carry");
-    if (capacity < LINTEL_HEADER_SIZE)
-        return lintelp_fail(error, LINTEL_E_SPACE, 0, "no room for a header");
-    if ((header->flags > LINTEL_REPLY) &&
-        lintelp_rules_check(header->flags, header->type, header->id, length, &why) < 0)
+    if (lintelp_rules_check(header->flags, header->type, header->id, length, &why) < 0)
         return lintelp_fail(error, LINTEL_E_MALFORMED, 0, why);
-    out[0] = 0x4C;
-    out[1] = 0x54;
-    out[2] = 1;
-    out[3] = header->flags;
-    lintelp_store(out + 4, 4, 0, header->type);
-    lintelp_store(out + 8, 4, 0, header->id);
-    lintelp_store(out + 12, 4, 0, length);
-    *size = LINTEL_HEADER_SIZE;
+    return lintelp_fail(error, LINTEL_E_SPACE, 0, why);
+}
+
+/* The header of lintel's own layout: constants, three numbers, the length. */
+static inline int put_lintel(uint8_t *out, size_t capacity, const struct lintel_header *header,
+                             uint64_t length, struct lintel_error *error)
+{
+    if (length > UINT32_MAX || capacity < LINTEL_HEADER_SIZE ||
+        (header->flags > LINTEL_REPLY &&
+         lintelp_rules_check(header->flags, header->type, header->id, length, NULL) < 0))
+        return refuse_lintel(header, length, error);
+    lintel_header_put(out, header->flags, header->type, header->id, (uint32_t)length);
     return LINTEL_OK;
+}
+
+static inline int is_lintel(const struct lintel_layout *layout, const struct lintel_header *header)
+{
+    return (layout == NULL || layout->lintel) && header->like == NULL;
 }
 
 static int set_view(struct lintel_value *values, int view, uint32_t number, const char *why,
@@ -127,24 +132,31 @@ static int header_values(const struct lintel_layout *l, struct lintel_value *val
     return rc;
 }
 
-int lintel_frame_put_header(const struct lintel_layout *layout, void *out, size_t capacity,
-                            size_t *size, const struct lintel_header *header, uint64_t length,
-                            struct lintel_error *error)
+static LINTELP_APART int put_foreign(const struct lintel_layout *l, void *out, size_t capacity,
+                                     size_t *size, const struct lintel_header *header,
+                                     uint64_t length, struct lintel_error *error)
 {
-    const struct lintel_layout *l = or_default(layout);
     struct lintel_value values[LINTEL_VIEWS_MAX];
     int rc;
 
-    if (out == NULL || size == NULL || header == NULL)
-        return lintelp_fail(error, LINTEL_E_USAGE, 0, "frame: NULL");
     if (header->like != NULL)
         return lintel_layout_put_like(l, out, capacity, size, header->like, length, error);
-    if (l->lintel)
-        return put_lintel(out, capacity, size, header, length, error);
     rc = header_values(l, values, header, error);
     if (rc < 0)
         return rc;
     return lintel_layout_put_header(l, out, capacity, size, values, l->view_count, length, error);
+}
+
+int lintel_frame_put_header(const struct lintel_layout *layout, void *out, size_t capacity,
+                            size_t *size, const struct lintel_header *header, uint64_t length,
+                            struct lintel_error *error)
+{
+    if (out == NULL || size == NULL || header == NULL)
+        return lintelp_fail(error, LINTEL_E_USAGE, 0, "frame: NULL");
+    if (!is_lintel(layout, header))
+        return put_foreign(or_default(layout), out, capacity, size, header, length, error);
+    *size = LINTEL_HEADER_SIZE;
+    return put_lintel(out, capacity, header, length, error);
 }
 
 int lintel_frame_put_trailer(const struct lintel_layout *layout, void *out, size_t capacity,
@@ -167,30 +179,47 @@ int lintel_frame_put_trailer(const struct lintel_layout *layout, void *out, size
     return LINTEL_OK;
 }
 
+static LINTELP_APART int encode_foreign(const struct lintel_layout *layout, uint8_t *out,
+                                        size_t capacity, size_t *size,
+                                        const struct lintel_header *header, const void *payload,
+                                        size_t length, struct lintel_error *error)
+{
+    size_t used, step;
+    int rc = lintel_frame_put_header(layout, out, capacity, &used, header, length, error);
+
+    if (rc < 0)
+        return rc;
+    if (length > capacity - used)
+        return lintelp_fail(error, LINTEL_E_SPACE, 0, "no room for the payload");
+    if (length > 0)
+        memcpy(out + used, payload, length);
+    used += length;
+    rc = lintel_frame_put_trailer(layout, out + used, capacity - used, &step, header, error);
+    if (rc == LINTEL_OK)
+        *size = used + step;
+    return rc;
+}
+
 int lintel_frame_encode(const struct lintel_layout *layout, void *out, size_t capacity,
                         size_t *size, const struct lintel_header *header, const void *payload,
                         size_t length, struct lintel_error *error)
 {
     uint8_t *bytes = out;
-    size_t used, step;
     int rc;
 
-    if (payload == NULL && length > 0)
+    if (out == NULL || size == NULL || header == NULL || (payload == NULL && length > 0))
         return lintelp_fail(error, LINTEL_E_USAGE, 0, "frame: NULL");
-    rc = lintel_frame_put_header(layout, out, capacity, &used, header, length, error);
+    if (!is_lintel(layout, header))
+        return encode_foreign(layout, out, capacity, size, header, payload, length, error);
+    rc = put_lintel(bytes, capacity, header, length, error);
     if (rc < 0)
         return rc;
-    if (size == NULL)
-        return lintelp_fail(error, LINTEL_E_USAGE, 0, "frame: NULL");
-    if (length > capacity - used)
+    if (length > capacity - LINTEL_HEADER_SIZE)
         return lintelp_fail(error, LINTEL_E_SPACE, 0, "no room for the payload");
     if (length > 0)
-        memcpy(bytes + used, payload, length);
-    used += length;
-    rc = lintel_frame_put_trailer(layout, bytes + used, capacity - used, &step, header, error);
-    if (rc == LINTEL_OK)
-        *size = used + step;
-    return rc;
+        memcpy(bytes + LINTEL_HEADER_SIZE, payload, length);
+    *size = LINTEL_HEADER_SIZE + length;
+    return LINTEL_OK;
 }
 
 /* ---- showing --------------------------------------------------------------------------------- */

@@ -59,14 +59,6 @@ static const struct lintel_field lintel_fields[] = {
     {'H', 0, 0, 1, 2, 0}, {'B', 0, 1, 1, 1, 2}, {'B', 0, 2, 2, 1, 3},
     {'I', 0, 4, 1, 4, 4}, {'I', 0, 5, 1, 4, 8}, {'I', 0, 6, 1, 4, 12},
 };
-#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-#define MEMORY_ORDER(bits) bits
-#else
-#define MEMORY_ORDER(bits)                                                               \
-    (((bits)&0xFF) << 56 | ((bits)&0xFF00) << 40 | ((bits)&0xFF0000) << 24 |             \
-     ((bits)&0xFF000000) << 8 | ((bits) >> 8 & 0xFF000000) | ((bits) >> 24 & 0xFF0000) | \
-     ((bits) >> 40 & 0xFF00) | (bits) >> 56)
-#endif
 static const struct lintel_layout lintel = {
     .text = "!H:magic=0x4c54 B:version=1 B:flags,reserved&0xf0=0 I:type I:id I:length *",
     .fields = lintel_fields,

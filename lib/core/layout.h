@@ -10,11 +10,17 @@
 
 #include "lintel/layout.h"
 
-/* 1: big-endian numbers are swapped on this machine. */
+/* Whether big-endian numbers are swapped on this machine, and eight bytes that are written as a
+ * big-endian number as they are loaded from memory. */
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-#define BIG_IS_SWAPPED 0
+#define BIG_IS_SWAPPED     0
+#define MEMORY_ORDER(bits) (bits)
 #else
 #define BIG_IS_SWAPPED 1
+#define MEMORY_ORDER(bits)                                                               \
+    (((bits)&0xFF) << 56 | ((bits)&0xFF00) << 40 | ((bits)&0xFF0000) << 24 |             \
+     ((bits)&0xFF000000) << 8 | ((bits) >> 8 & 0xFF000000) | ((bits) >> 24 & 0xFF0000) | \
+     ((bits) >> 40 & 0xFF00) | (bits) >> 56)
 #endif
 
 /* A view with what it takes to compute and to invert it. */

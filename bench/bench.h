@@ -1,0 +1,30 @@
+/* What the groups of rows share. bench.c is the program. */
+#ifndef LINTEL_BENCH_H
+#define LINTEL_BENCH_H
+
+#include "lintel/lintel.h"
+
+#include <stdlib.h>
+
+/* A row of the table. Both functions return nanoseconds per unit of work, below 0 where they cannot
+ * run here. */
+struct bench_row {
+    const char *what;
+    size_t size; /* handed to both */
+    double (*floor)(size_t size);
+    double (*ours)(size_t size);
+    double must;       /* the ratio, or the difference in ns, is at most this */
+    int difference;    /* 1: ours minus floor counts, not the ratio */
+    const char *needs; /* what is missing where it cannot run */
+};
+
+/* Groups, each ended by a row without what. */
+extern const struct bench_row bench_decode_rows[], bench_encode_rows[], bench_pack_rows[],
+    bench_stream_rows[];
+
+extern uint64_t bench_sink; /* what is computed goes here, so that it is computed */
+double bench_cpu_ns(void);  /* of this thread */
+double bench_wall_ns(void);
+void bench_fail(const char *what);
+
+#endif

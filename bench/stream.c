@@ -1,0 +1,321 @@
+/* Streams over sockets, both ends on one processor, against bare read and write of the same bytes.
+ */
+#define _GNU_SOURCE
+#include "bench.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define CHUNK     ((size_t)256 * 1024)
+#define ROUNDTRIP 2000
+
+/* ---- two ends -------------------------------------------------------------------------------- */
+
+enum kind { UNIX_PAIR, TCP_PAIR };
+
+static void tcp_pair(int fds[2])
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t size = sizeof address;
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int one = 1;
+
+    fds[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (bind(listener, (struct sockaddr *)&address, size) < 0 || listen(listener, 1) < 0 ||
+        getsockname(listener, (struct sockaddr *)&address, &size) < 0 ||
+        connect(fds[0], (struct sockaddr *)&address, size) < 0)
+        bench_fail("a TCP connection on loopback");
+    fds[1] = accept(listener, NULL, NULL);
+    (void)setsockopt(fds[0], IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    (void)setsockopt(fds[1], IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    (void)close(listener);
+}
+
+/* A child runs one end and exits; returns the other. */
+static int fork_end(enum kind kind, void (*end)(int fd, size_t size), size_t size)
+{
+    int fds[2];
+
+    if (kind == TCP_PAIR)
+        tcp_pair(fds);
+    else if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
+        bench_fail("socketpair");
+    switch (fork()) {
+    case -1:
+        bench_fail("fork");
+        break;
+    case 0:
+        (void)close(fds[0]);
+        end(fds[1], size);
+        _exit(0);
+    default:
+        (void)close(fds[1]);
+    }
+    return fds[0];
+}
+
+static void join_end(void)
+{
+    int status;
+
+    if (wait(&status) < 0 || status != 0)
+        bench_fail("the other end failed");
+}
+
+static struct lintel_stream *stream_on(int fd)
+{
+    struct lintel_stream *stream;
+
+    if (lintel_stream_new(&stream, fd, fd, NULL, NULL) < 0)
+        bench_fail("stream");
+    return stream;
+}
+
+/* ---- raw bytes ------------------------------------------------------------------------------- */
+
+static void write_all(int fd, const uint8_t *bytes, size_t size)
+{
+    while (size > 0) {
+        ssize_t put = write(fd, bytes, size);
+        if (put <= 0)
+            bench_fail("write");
+        bytes += put;
+        size -= (size_t)put;
+    }
+}
+
+static void read_all(int fd, uint8_t *bytes, size_t size)
+{
+    while (size > 0) {
+        ssize_t got = read(fd, bytes, size);
+        if (got <= 0)
+            bench_fail("read");
+        bytes += got;
+        size -= (size_t)got;
+    }
+}
+
+/* ---- ping-pong ------------------------------------------------------------------------------- */
+
+static int compare(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double middle(double *times)
+{
+    qsort(times, ROUNDTRIP, sizeof *times, compare);
+    return times[ROUNDTRIP / 2];
+}
+
+static void raw_echo(int fd, size_t size)
+{
+    uint8_t frame[4096];
+
+    for (int i = 0; i < ROUNDTRIP; i++) {
+        read_all(fd, frame, size + 16);
+        write_all(fd, frame, size + 16);
+    }
+}
+
+static double raw_ping(enum kind kind, size_t size)
+{
+    uint8_t frame[4096] = {0};
+    double times[ROUNDTRIP];
+    int fd = fork_end(kind, raw_echo, size);
+
+    for (int i = 0; i < ROUNDTRIP; i++) {
+        double start = bench_wall_ns();
+        write_all(fd, frame, size + 16);
+        read_all(fd, frame, size + 16);
+        times[i] = bench_wall_ns() - start;
+    }
+    (void)close(fd);
+    join_end();
+    return middle(times);
+}
+
+static void lintel_echo(int fd, size_t size)
+{
+    struct lintel_stream *stream = stream_on(fd);
+    struct lintel_frame frame;
+
+    (void)size;
+    while (lintel_stream_recv(stream, &frame, -1) == 1) {
+        struct lintel_header header;
+        if (lintel_header_read(NULL, &header, &frame) < 0)
+            bench_fail("header");
+        header.flags = LINTEL_REPLY;
+        if (lintel_stream_send(stream, &header, frame.payload, frame.length, -1) < 0)
+            bench_fail("send");
+    }
+    lintel_stream_close(stream);
+}
+
+static double lintel_ping(enum kind kind, size_t size)
+{
+    struct lintel_stream *stream = stream_on(fork_end(kind, lintel_echo, size));
+    struct lintel_header header = {0, 7, 1, NULL};
+    struct lintel_frame frame;
+    double times[ROUNDTRIP];
+    uint8_t payload[4096] = {0};
+
+    for (int i = 0; i < ROUNDTRIP; i++) {
+        double start = bench_wall_ns();
+        header.id = (uint32_t)i + 1;
+        if (lintel_stream_send(stream, &header, payload, size, -1) < 0 ||
+            lintel_stream_recv(stream, &frame, -1) != 1)
+            bench_fail("ping");
+        times[i] = bench_wall_ns() - start;
+    }
+    lintel_stream_close(stream);
+    join_end();
+    return middle(times);
+}
+
+/* ---- one way --------------------------------------------------------------------------------- */
+
+/* How many frames of a size make some tens of megabytes. */
+static size_t frames_of(size_t size)
+{
+    return (size < 4096 ? (size_t)32 << 20 : (size_t)256 << 20) / (size + 16);
+}
+
+static void raw_sink(int fd, size_t size)
+{
+    uint8_t *chunk = malloc(CHUNK);
+    size_t left = frames_of(size) * (size + 16);
+
+    while (left > 0) {
+        ssize_t got = read(fd, chunk, CHUNK);
+        if (got <= 0)
+            bench_fail("read");
+        left -= (size_t)got;
+    }
+    write_all(fd, chunk, 1);
+    free(chunk);
+}
+
+static double raw_stream(enum kind kind, size_t size)
+{
+    uint8_t *chunk = calloc(1, CHUNK);
+    size_t left = frames_of(size) * (size + 16);
+    int fd = fork_end(kind, raw_sink, size);
+    double start = bench_wall_ns();
+
+    while (left > 0) {
+        size_t step = left < CHUNK ? left : CHUNK;
+        write_all(fd, chunk, step);
+        left -= step;
+    }
+    read_all(fd, chunk, 1);
+    start = bench_wall_ns() - start;
+    (void)close(fd);
+    join_end();
+    free(chunk);
+    return start / (double)frames_of(size);
+}
+
+static void lintel_sink(int fd, size_t size)
+{
+    struct lintel_stream *stream = stream_on(fd);
+    struct lintel_frame frames[64];
+    size_t left = frames_of(size);
+    uint8_t done = 0;
+
+    while (left > 0) {
+        int rc = lintel_stream_recv_batch(stream, frames, 64, -1);
+        if (rc <= 0)
+            bench_fail("recv");
+        left -= (size_t)rc;
+    }
+    write_all(fd, &done, 1);
+    lintel_stream_close(stream);
+}
+
+static double lintel_oneway(enum kind kind, size_t size)
+{
+    uint8_t *payload = calloc(1, size);
+    struct lintel_stream *stream = stream_on(fork_end(kind, lintel_sink, size));
+    struct lintel_header header = {0, 7, 0, NULL};
+    struct lintel_counters counters;
+    uint8_t done;
+    double start = bench_wall_ns();
+
+    for (size_t i = frames_of(size); i > 0; i--)
+        if (lintel_stream_send_ref(stream, &header, payload, size, NULL, NULL, -1) < 0)
+            bench_fail("send");
+    if (lintel_stream_flush(stream, -1) != 1)
+        bench_fail("flush");
+    read_all(lintel_stream_in_fd(stream), &done, 1);
+    start = bench_wall_ns() - start;
+    lintel_stream_counters(stream, &counters);
+    if (size >= 65536 && counters.payloads_copied != 0)
+        bench_fail("a large payload was copied");
+    lintel_stream_close(stream);
+    join_end();
+    free(payload);
+    return start / (double)frames_of(size);
+}
+
+/* ---- rows ------------------------------------------------------------------------------------ */
+
+static double raw_ping_tcp(size_t size)
+{
+    return raw_ping(TCP_PAIR, size);
+}
+
+static double raw_ping_unix(size_t size)
+{
+    return raw_ping(UNIX_PAIR, size);
+}
+
+static double lintel_ping_tcp(size_t size)
+{
+    return lintel_ping(TCP_PAIR, size);
+}
+
+static double lintel_ping_unix(size_t size)
+{
+    return lintel_ping(UNIX_PAIR, size);
+}
+
+static double raw_stream_tcp(size_t size)
+{
+    return raw_stream(TCP_PAIR, size);
+}
+
+static double raw_stream_unix(size_t size)
+{
+    return raw_stream(UNIX_PAIR, size);
+}
+
+static double lintel_oneway_tcp(size_t size)
+{
+    return lintel_oneway(TCP_PAIR, size);
+}
+
+static double lintel_oneway_unix(size_t size)
+{
+    return lintel_oneway(UNIX_PAIR, size);
+}
+
+#define OF_ITS_BYTES (1 / 0.85) /* at least 0.85 of the bytes a second */
+
+const struct bench_row bench_stream_rows[] = {
+    {"ping-pong, TCP", 64, raw_ping_tcp, lintel_ping_tcp, 1.1, 0, ""},
+    {"ping-pong, UNIX", 64, raw_ping_unix, lintel_ping_unix, 1.1, 0, ""},
+    {"one way, TCP", 64, raw_stream_tcp, lintel_oneway_tcp, 1.5, 0, ""},
+    {"one way, UNIX", 64, raw_stream_unix, lintel_oneway_unix, 2.0, 0, ""},
+    {"one way, TCP", 65536, raw_stream_tcp, lintel_oneway_tcp, OF_ITS_BYTES, 0, ""},
+    {"one way, UNIX", 65536, raw_stream_unix, lintel_oneway_unix, OF_ITS_BYTES, 0, ""},
+    {"one way, TCP", 1048576, raw_stream_tcp, lintel_oneway_tcp, OF_ITS_BYTES, 0, ""},
+    {"one way, UNIX", 1048576, raw_stream_unix, lintel_oneway_unix, OF_ITS_BYTES, 0, ""},
+    {NULL, 0, NULL, NULL, 0, 0, NULL},
+};
