@@ -78,29 +78,24 @@ int lintelp_refuse_value(struct lintel_error *error, const struct lintelp_item *
 #define LINTELP_PLAN_BYTES  256
 
 /*
- * One integer of a plan. Out: (value + bias) * factor is added to the window, and no bit of value +
- * bias is in outside unless the value does not fit. In: the 8 bytes at `at` are shifted left, then
- * right; then ^ bias, - bias makes the sign.
+ * One integer of a plan. Fields are gathered into windows of 8 bytes, each stored at once: value *
+ * factor is added to the window. All windows but the last are stored as 8 bytes, of which the next
+ * one overwrites what is its own; the last one as what is left of the size. No bit of value + bias
+ * is in outside unless the value does not fit.
+ *
+ * On the way in, the 8 bytes at `at` are shifted left, then right; ^ bias, then - bias make the
+ * sign.
  */
 struct lintelp_field {
     uint64_t bias; /* of signed numbers the sign bit, else 0 */
     uint64_t outside;
     uint64_t factor;
-    uint32_t kind; /* LINTEL_UINT or LINTEL_INT */
     uint16_t at;
+    uint8_t fields; /* of the first field of a window: how many it has */
+    uint8_t bytes;  /* of the first field of a window: the next window begins that far on */
+    uint8_t kind;   /* LINTEL_UINT or LINTEL_INT */
     uint8_t left;
     uint8_t right;
-};
-
-/*
- * Consecutive fields that are written with one store. A window starts where the one before has
- * `bytes` behind it. All but the last are stored as 8 bytes, of which the next one overwrites what
- * is its own; the last one as `bytes`.
- */
-struct lintelp_window {
-    uint64_t signs; /* the biases; flipping them turns biased numbers into two's complement */
-    uint32_t fields;
-    uint32_t bytes;
 };
 
 struct lintel_format {
@@ -108,13 +103,12 @@ struct lintel_format {
     size_t size;
     size_t count;
     size_t items_count;
-    size_t windows_count; /* 0: there is no plan */
+    size_t last_bytes; /* of the plan's last window; 0: there is no plan */
     int little;
     int has_signed; /* a field of the plan is signed */
-    /* All in the one block of memory that begins with this struct. */
+    /* Both in the one block of memory that begins with this struct. */
     struct lintelp_item *items;
     struct lintelp_field *fields; /* count of them */
-    struct lintelp_window *windows;
 };
 
 /* Pack and unpack without the plan. */
@@ -123,7 +117,8 @@ int lintelp_pack_items(const struct lintel_format *format, uint8_t *out,
 void lintelp_unpack_items(const struct lintel_format *format, struct lintel_value *values,
                           const uint8_t *bytes);
 
-/* Fill in fields, windows and windows_count of a format whose items are integers. */
+/* Fill in the plan of a format whose items are integers; there is none where padding leaves a
+ * window empty. */
 void lintelp_plan_make(struct lintel_format *format);
 
 /* ---- IEEE 754 in integers -------------------------------------------------------------------- */

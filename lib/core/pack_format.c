@@ -227,11 +227,6 @@ int lintel_calcsize(size_t *size, const char *format, struct lintel_error *error
 
 /* ---- the compiled form ----------------------------------------------------------------------- */
 
-static size_t windows_max(const struct lintelp_scan *scan)
-{
-    return scan->count + scan->size / 8 + 1;
-}
-
 static int has_plan(const struct lintelp_scan *whole, const char *text)
 {
     struct lintelp_scan scan;
@@ -251,9 +246,7 @@ static struct lintel_format *allocate(const struct lintelp_scan *scan, size_t it
                                       const struct lintel_allocator *allocator)
 {
     size_t fields = plan ? scan->count : 0;
-    size_t windows = plan ? windows_max(scan) : 0;
-    size_t size = sizeof(struct lintel_format) + fields * sizeof(struct lintelp_field) +
-                  windows * sizeof(struct lintelp_window);
+    size_t size = sizeof(struct lintel_format) + fields * sizeof(struct lintelp_field);
     struct lintel_format *format = NULL;
 
     if (items <= (SIZE_LIMIT - size) / sizeof(struct lintelp_item))
@@ -266,8 +259,7 @@ static struct lintel_format *allocate(const struct lintelp_scan *scan, size_t it
     format->count = scan->count;
     format->little = scan->little;
     format->fields = (void *)(format + 1);
-    format->windows = (void *)(format->fields + fields);
-    format->items = (void *)(format->windows + windows);
+    format->items = (void *)(format->fields + fields);
     return format;
 }
 

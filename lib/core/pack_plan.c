@@ -4,77 +4,67 @@
  */
 #include "core/pack.h"
 
+#if defined(__GNUC__)
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+#else
+#define ALWAYS_INLINE inline
+#endif
+
 /* ---- making a plan --------------------------------------------------------------------------- */
 
-/* What makes the plan: the window that is open. */
-struct cursor {
-    struct lintel_format *format;
-    struct lintelp_field *field; /* the next one */
-    size_t start;                /* offset of the window's first byte */
-};
-
-static struct lintelp_window *open_window(const struct cursor *cursor)
+/* How a field that is `shift` bytes into 8 bytes, and `width` bits wide, is shifted to their low
+ * end, or multiplied away from it. */
+static unsigned shift_up(const struct lintel_format *format, size_t shift, unsigned width)
 {
-    return &cursor->format->windows[cursor->format->windows_count - 1];
+    return (unsigned)(format->little ? 8 * shift : 64 - 8 * shift - width);
 }
 
-/* Close windows until one that begins at offset or before it holds what ends at end. */
-static void advance(struct cursor *cursor, size_t offset, size_t end)
+static void add_field(const struct lintel_format *format, struct lintelp_field *field,
+                      const struct lintelp_item *item, size_t offset, size_t start)
 {
-    while (end - cursor->start > 8) {
-        size_t bytes = offset - cursor->start < 8 ? offset - cursor->start : 8;
-        open_window(cursor)->bytes = (uint32_t)bytes;
-        cursor->start += bytes;
-        cursor->format->windows_count++;
-    }
-}
-
-static void add_field(struct cursor *cursor, const struct lintelp_item *item, size_t offset)
-{
-    const struct lintel_format *format = cursor->format;
-    struct lintelp_field *field = cursor->field++;
     unsigned width = (unsigned)item->size * 8;
     size_t room = format->size < 8 ? 8 : format->size; /* bytes that may be loaded from */
     size_t at = offset <= room - 8 ? offset : room - 8;
-    struct lintelp_window *window;
-    unsigned shift;
 
-    advance(cursor, offset, offset + item->size);
-    window = open_window(cursor);
-    shift = (unsigned)(offset - cursor->start) * 8;
-    if (!format->little)
-        shift = 64 - shift - width;
-    field->factor = (uint64_t)1 << shift;
+    field->factor = (uint64_t)1 << shift_up(format, offset - start, width);
     field->outside = width < 64 ? ~(uint64_t)0 << width : 0;
     field->bias = item->form == LINTELP_SIGNED ? (uint64_t)1 << (width - 1) : 0;
     field->kind = item->form == LINTELP_SIGNED ? LINTEL_INT : LINTEL_UINT;
-    window->fields++;
-    window->signs |= field->bias * field->factor;
-
-    shift = (unsigned)(offset - at) * 8;
     field->at = (uint16_t)at;
-    field->left = (uint8_t)(format->little ? 64 - shift - width : shift);
+    field->left = (uint8_t)(64 - width - shift_up(format, offset - at, width));
     field->right = (uint8_t)(64 - width);
 }
 
 void lintelp_plan_make(struct lintel_format *format)
 {
-    struct cursor cursor = {format, format->fields, 0};
+    struct lintelp_field *field = format->fields;
+    struct lintelp_field *window = field; /* its first field */
+    size_t start = 0;                     /* its offset */
 
-    format->windows_count = 1;
     for (size_t i = 0; i < format->items_count; i++) {
         const struct lintelp_item *item = &format->items[i];
         format->has_signed |= item->form == LINTELP_SIGNED;
-        for (size_t j = 0; j < item->repeat; j++)
-            add_field(&cursor, item, item->offset + j * item->size);
+        for (size_t j = 0; j < item->repeat; j++, field++) {
+            size_t offset = item->offset + j * item->size;
+            if (offset + item->size - start > 8) {
+                /* It starts the next window, which must begin in this one or right behind it. */
+                if (field == window || offset - start > 8)
+                    return;
+                window->bytes = (uint8_t)(offset - start);
+                window = field;
+                start = offset;
+            }
+            add_field(format, field, item, offset, start);
+            window->fields++;
+        }
     }
-    advance(&cursor, format->size, format->size);
-    open_window(&cursor)->bytes = (uint32_t)(format->size - cursor.start);
+    if (format->size - start <= 8)
+        format->last_bytes = format->size - start;
 }
 
-/* ---- following it ---------------------------------------------------------------------------- */
+/* ---- following a plan ------------------------------------------------------------------------ */
 
-static void store(uint8_t *out, uint64_t word, int little)
+static inline void store(uint8_t *out, uint64_t word, int little)
 {
     if (little)
         lintel_put_u64le(out, word);
@@ -82,56 +72,83 @@ static void store(uint8_t *out, uint64_t word, int little)
         lintel_put_u64be(out, word);
 }
 
-static uint64_t load(const uint8_t *bytes, int little)
+static inline uint64_t load(const uint8_t *bytes, int little)
 {
     return little ? lintel_get_u64le(bytes) : lintel_get_u64be(bytes);
 }
 
 /* The first bytes of what store() would write. */
-static void store_part(uint8_t *out, uint64_t word, size_t bytes, int little)
+static inline void store_part(uint8_t *out, uint64_t word, size_t bytes, int little)
 {
     if (bytes == 8) {
         store(out, word, little);
         return;
     }
-    for (size_t i = 0; i < bytes; i++)
-        out[i] = (uint8_t)(word >> (little ? 8 * i : 56 - 8 * i));
-}
-
-/* A plan's loops are inlined once for each order and for formats without signed numbers. */
-
-/* 1: packed; 0: a value is not of the kind that the field has, or does not fit. */
-static inline int plan_pack(const struct lintel_format *format, uint8_t *out,
-                            const struct lintel_value *value, int little, int has_signed)
-{
-    const struct lintelp_field *field = format->fields;
-    const struct lintelp_window *window = format->windows;
-    const struct lintelp_window *last = window + format->windows_count - 1;
-    uint64_t outside = 0;
-    uint32_t kinds = 0;
-
-    for (;; window++) {
-        const struct lintelp_field *end = field + window->fields;
-        uint64_t word = 0;
-        for (; field < end; field++, value++) {
-            uint64_t u = value->as.u + (has_signed ? field->bias : 0);
-            kinds |= (uint32_t)value->kind ^ (has_signed ? field->kind : LINTEL_UINT);
-            outside |= u & field->outside;
-            word += u * field->factor;
-        }
-        if (has_signed)
-            word ^= window->signs;
-        if (window == last) {
-            store_part(out, word, window->bytes, little);
-            return (outside | kinds) == 0;
-        }
-        store(out, word, little);
-        out += window->bytes;
+    for (; bytes > 0; bytes--) {
+        *out++ = (uint8_t)(little ? word : word >> 56);
+        word = little ? word >> 8 : word << 8;
     }
 }
 
-static inline void plan_unpack(const struct lintel_format *format, struct lintel_value *value,
-                               const uint8_t *bytes, int little, int has_signed)
+/* What becomes of values on their way out. */
+struct sums {
+    uint64_t word;    /* the window */
+    uint64_t outside; /* not 0: a value does not fit */
+    uint32_t kinds;   /* not 0: a value is not of its field's kind */
+};
+
+static inline void add_value(struct sums *sums, const struct lintelp_field *field,
+                             const struct lintel_value *value, int has_signed)
+{
+    uint64_t u = value->as.u;
+
+    if (has_signed) {
+        sums->kinds |= (uint32_t)value->kind ^ field->kind;
+        sums->outside |= (u + field->bias) & field->outside;
+        sums->word += (u & ~field->outside) * field->factor;
+    } else {
+        sums->kinds |= (uint32_t)value->kind ^ LINTEL_UINT;
+        sums->outside |= u & field->outside;
+        sums->word += u * field->factor;
+    }
+}
+
+/* The loops are inlined for each order, with and without signed numbers. A value that is not of its
+ * field's kind, or does not fit, sends all of them through the items. */
+static ALWAYS_INLINE int plan_pack(const struct lintel_format *format, uint8_t *out,
+                                   const struct lintel_value *values, struct lintel_error *error,
+                                   int little, int has_signed)
+{
+    const struct lintelp_field *field = format->fields;
+    const struct lintelp_field *last = field + format->count;
+    const struct lintel_value *value = values;
+    uint8_t *at = out;
+    struct sums sums = {0, 0, 0};
+
+    for (;;) {
+        const struct lintelp_field *end = field + field->fields;
+        size_t bytes = field->bytes;
+        for (; end - field > 1; field += 2, value += 2) {
+            add_value(&sums, &field[0], &value[0], has_signed);
+            add_value(&sums, &field[1], &value[1], has_signed);
+        }
+        if (field < end)
+            add_value(&sums, field++, value++, has_signed);
+        if (field == last)
+            break;
+        store(at, sums.word, little);
+        at += bytes;
+        sums.word = 0;
+    }
+    if ((sums.outside | sums.kinds) != 0)
+        return lintelp_pack_items(format, out, values, error);
+    store_part(at, sums.word, format->last_bytes, little);
+    return LINTEL_OK;
+}
+
+static ALWAYS_INLINE void plan_unpack(const struct lintel_format *format,
+                                      struct lintel_value *value, const uint8_t *bytes, int little,
+                                      int has_signed)
 {
     const struct lintelp_field *field = format->fields;
     const struct lintelp_field *end = field + format->count;
@@ -144,23 +161,19 @@ static inline void plan_unpack(const struct lintel_format *format, struct lintel
     }
 }
 
-static int plan_pack_any(const struct lintel_format *format, uint8_t *out,
-                         const struct lintel_value *values)
+static int pack_by_plan(const struct lintel_format *format, uint8_t *out,
+                        const struct lintel_value *values, struct lintel_error *error)
 {
     if (format->has_signed)
-        return format->little ? plan_pack(format, out, values, 1, 1)
-                              : plan_pack(format, out, values, 0, 1);
-    return format->little ? plan_pack(format, out, values, 1, 0)
-                          : plan_pack(format, out, values, 0, 0);
+        return format->little ? plan_pack(format, out, values, error, 1, 1)
+                              : plan_pack(format, out, values, error, 0, 1);
+    return format->little ? plan_pack(format, out, values, error, 1, 0)
+                          : plan_pack(format, out, values, error, 0, 0);
 }
 
-static void plan_unpack_any(const struct lintel_format *format, struct lintel_value *values,
-                            const uint8_t *bytes)
+static void unpack_by_plan(const struct lintel_format *format, struct lintel_value *values,
+                           const uint8_t *bytes)
 {
-    uint8_t whole[8] = {0};
-
-    if (format->size < sizeof whole)
-        bytes = memcpy(whole, bytes, format->size);
     if (format->has_signed && format->little)
         plan_unpack(format, values, bytes, 1, 1);
     else if (format->has_signed)
@@ -171,7 +184,18 @@ static void plan_unpack_any(const struct lintel_format *format, struct lintel_va
         plan_unpack(format, values, bytes, 0, 0);
 }
 
-/* ---- with a compiled format ------------------------------------------------------------------ */
+/* Fields are loaded as 8 bytes, so fewer than 8 go through a copy. */
+static void unpack_short(const struct lintel_format *format, struct lintel_value *values,
+                         const uint8_t *bytes)
+{
+    uint8_t whole[8] = {0};
+
+    for (size_t i = 0; i < format->size; i++)
+        whole[i] = bytes[i];
+    unpack_by_plan(format, values, whole);
+}
+
+/* ---- the public functions -------------------------------------------------------------------- */
 
 int lintel_format_pack(const struct lintel_format *format, void *out, size_t capacity,
                        const struct lintel_value *values, size_t count, struct lintel_error *error)
@@ -182,8 +206,8 @@ int lintel_format_pack(const struct lintel_format *format, void *out, size_t cap
         return lintelp_refuse_count(error, format->count, count);
     if (capacity < format->size)
         return lintelp_refuse_capacity(error, format->size, capacity);
-    if (format->windows_count > 0 && plan_pack_any(format, out, values))
-        return LINTEL_OK;
+    if (format->last_bytes > 0)
+        return pack_by_plan(format, out, values, error);
     return lintelp_pack_items(format, out, values, error);
 }
 
@@ -196,10 +220,11 @@ int lintel_format_unpack(const struct lintel_format *format, struct lintel_value
         return lintelp_refuse_count(error, format->count, count);
     if (size != format->size)
         return lintelp_refuse_size(error, format->size, size);
-    if (format->windows_count > 0) {
-        plan_unpack_any(format, values, bytes);
-        return LINTEL_OK;
-    }
-    lintelp_unpack_items(format, values, bytes);
+    if (format->last_bytes == 0)
+        lintelp_unpack_items(format, values, bytes);
+    else if (size < 8)
+        unpack_short(format, values, bytes);
+    else
+        unpack_by_plan(format, values, bytes);
     return LINTEL_OK;
 }
