@@ -261,11 +261,12 @@ void lintel_stream_trim(struct lintel_stream *stream)
         (void)lintelp_resize(stream->allocator, ahead, 0);
         stream->ahead = NULL;
     }
-    if (stream->queue == NULL || stream->queue->queued > 0)
+    if (stream->queue == NULL || lintelp_queue_size(stream->queue) > 0)
         return;
     lintelp_queue_trim(stream->queue);
     if (stream->queue->lost_frames == 0 && stream->queue->lost_bytes == 0) {
         lintelp_queue_free(stream->queue);
         stream->queue = NULL;
+        stream->plain_below = 0;
     }
 }

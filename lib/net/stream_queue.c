@@ -110,15 +110,15 @@ void lintelp_queue_put_ref(struct lintelp_queue *queue, const void *payload, siz
 {
     struct lintelp_ref *ref = &queue->refs[queue->ref_tail++];
 
-    ref->before = queue->after;
+    ref->before = queue->tail - queue->head - queue->before;
     ref->payload = payload;
     ref->size = size;
     ref->done = 0;
     ref->release = release;
     ref->user = user;
     ref->owned = 0;
-    queue->after = 0;
-    queue->queued += size;
+    queue->before += ref->before;
+    queue->referred += size;
 }
 
 size_t lintelp_queue_own(struct lintelp_queue *queue, const void *payload, void *copy)
@@ -144,7 +144,7 @@ size_t lintelp_queue_own(struct lintelp_queue *queue, const void *payload, void 
 size_t lintelp_queue_parts(const struct lintelp_queue *queue, struct iovec *out, size_t most)
 {
     uint8_t *run = queue->bytes + queue->head;
-    size_t count = 0;
+    size_t after = queue->tail - queue->head - queue->before, count = 0;
 
     for (size_t i = queue->ref_head; i < queue->ref_tail && most - count >= 2; i++) {
         const struct lintelp_ref *ref = &queue->refs[i];
@@ -156,11 +156,11 @@ size_t lintelp_queue_parts(const struct lintelp_queue *queue, struct iovec *out,
             out[count++] = (struct iovec){run, ref->before};
         run += ref->before;
         out[count++] = (struct iovec){payload.out, ref->size - ref->done};
-        if (i + 1 == queue->ref_tail && count < most && queue->after > 0)
-            out[count++] = (struct iovec){run, queue->after};
+        if (i + 1 == queue->ref_tail && count < most && after > 0)
+            out[count++] = (struct iovec){run, after};
     }
-    if (queue->ref_head == queue->ref_tail && queue->after > 0)
-        out[count++] = (struct iovec){run, queue->after};
+    if (queue->ref_head == queue->ref_tail && after > 0)
+        out[count++] = (struct iovec){run, after};
     return count;
 }
 
@@ -183,7 +183,7 @@ static void reset(struct lintelp_queue *queue)
 {
     while (queue->ref_head < queue->ref_tail)
         pop_ref(queue);
-    queue->queued = queue->head = queue->tail = queue->after = queue->begun = 0;
+    queue->head = queue->tail = queue->before = queue->referred = queue->begun = 0;
     queue->ref_head = queue->ref_tail = queue->frame_head = queue->frame_tail = 0;
 }
 
@@ -194,28 +194,28 @@ static void advance(struct lintelp_queue *queue, size_t size)
         struct lintelp_ref *ref = &queue->refs[queue->ref_head];
         size_t step = size < ref->before ? size : ref->before;
         ref->before -= step;
+        queue->before -= step;
         queue->head += step;
         size -= step;
         step = size < ref->size - ref->done ? size : ref->size - ref->done;
         ref->done += step;
+        queue->referred -= step;
         size -= step;
         if (ref->done == ref->size)
             pop_ref(queue);
     }
     queue->head += size;
-    queue->after -= size;
 }
 
 uint64_t lintelp_queue_written(struct lintelp_queue *queue, size_t size)
 {
     uint64_t whole = 0;
 
-    if (size == queue->queued) {
+    if (size == lintelp_queue_size(queue)) {
         whole = queue->frame_tail - queue->frame_head;
         reset(queue);
         return whole;
     }
-    queue->queued -= size;
     advance(queue, size);
     queue->begun += size;
     while (queue->begun >= queue->frames[queue->frame_head]) {
@@ -228,14 +228,14 @@ uint64_t lintelp_queue_written(struct lintelp_queue *queue, size_t size)
 void lintelp_queue_drop(struct lintelp_queue *queue)
 {
     queue->lost_frames += queue->frame_tail - queue->frame_head;
-    queue->lost_bytes += queue->queued;
+    queue->lost_bytes += lintelp_queue_size(queue);
     reset(queue);
     free_storage(queue);
 }
 
 void lintelp_queue_trim(struct lintelp_queue *queue)
 {
-    if (queue->queued == 0)
+    if (lintelp_queue_size(queue) == 0)
         free_storage(queue);
 }
 

@@ -24,10 +24,10 @@ struct lintelp_ref {
 
 struct lintelp_queue {
     const struct lintel_allocator *allocator;
-    size_t queued; /* bytes of the wire, over all parts */
     uint8_t *bytes;
     size_t head, tail, capacity; /* head <= tail <= capacity */
-    size_t after;                /* bytes behind the last reference */
+    size_t before;   /* sum over refs: bytes of the buffer that are not behind the last */
+    size_t referred; /* sum over refs: bytes that are not written */
     struct lintelp_ref *refs;
     size_t ref_head, ref_tail, ref_capacity;
     size_t *frames; /* the size on the wire of each frame */
@@ -45,12 +45,16 @@ void lintelp_queue_free(struct lintelp_queue *queue);
  * LINTEL_OK, or LINTEL_E_NOMEM and nothing has changed. */
 int lintelp_queue_reserve(struct lintelp_queue *queue, size_t size, size_t refs);
 
+/* Bytes of the wire that are queued. */
+static inline size_t lintelp_queue_size(const struct lintelp_queue *queue)
+{
+    return queue->tail - queue->head + queue->referred;
+}
+
 /* Append `size` bytes that were put at bytes + tail, the end of a frame, a payload by reference. */
 static inline void lintelp_queue_put(struct lintelp_queue *queue, size_t size)
 {
     queue->tail += size;
-    queue->after += size;
-    queue->queued += size;
 }
 
 static inline void lintelp_queue_end_frame(struct lintelp_queue *queue, size_t size)

@@ -13,10 +13,17 @@
 #define REF_MIN    ((size_t)4 * 1024)  /* a smaller payload is copied sooner than referred to */
 #define DIRECT_MIN ((size_t)32 * 1024) /* a larger one is written from the caller's memory */
 
+#if defined(__GNUC__)
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+#else
+#define ALWAYS_INLINE inline
+#endif
+
 /* ---- writing --------------------------------------------------------------------------------- */
 
 static int send_failed(struct lintel_stream *s, int number)
 {
+    s->plain_below = 0;
     s->out_errno = number;
     s->out_status = LINTEL_E_SYSTEM;
     if (number == EPIPE || number == ENOTCONN)
@@ -42,21 +49,30 @@ static int shut_writing(struct lintel_stream *s)
     return 1;
 }
 
-int lintelp_stream_write(struct lintel_stream *s)
+/* One write. Returns 1 something was written, 0 it would wait, or the status of the failure. */
+static int write_once(struct lintel_stream *s)
 {
     struct iovec parts[PARTS];
+    size_t count = lintelp_queue_parts(s->queue, parts, PARTS);
+    ssize_t put = lintelp_write(&s->out, parts, count);
 
-    while (lintelp_stream_queued(s) > 0) {
-        size_t count = lintelp_queue_parts(s->queue, parts, PARTS);
-        ssize_t put = lintelp_write(&s->out, parts, count);
-        if (put < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
-            return send_failed(s, errno);
-        s->blocked = put <= 0;
-        if (put <= 0)
-            return 0;
-        s->counters.bytes_out += (uint64_t)put;
-        s->counters.frames_out += lintelp_queue_written(s->queue, (size_t)put);
-    }
+    if (put < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
+        return send_failed(s, errno);
+    s->blocked = put <= 0;
+    if (put <= 0)
+        return 0;
+    s->counters.bytes_out += (uint64_t)put;
+    s->counters.frames_out += lintelp_queue_written(s->queue, (size_t)put);
+    return 1;
+}
+
+int lintelp_stream_write(struct lintel_stream *s)
+{
+    int rc;
+
+    while (lintelp_stream_queued(s) > 0)
+        if ((rc = write_once(s)) <= 0)
+            return rc;
     s->blocked = 0;
     return s->closing && !s->shut ? shut_writing(s) : 1;
 }
@@ -113,6 +129,7 @@ int lintel_stream_shutdown(struct lintel_stream *stream, int timeout_ms)
         stream->out.fd == stream->in.fd)
         return lintelp_stream_note(stream, LINTEL_E_UNSUPPORTED, 0, ABOUT_SHUTDOWN);
     stream->closing = 1;
+    stream->plain_below = 0;
     return lintel_stream_flush(stream, timeout_ms);
 }
 
@@ -128,6 +145,21 @@ static int refuse(struct lintel_stream *s, const struct lintel_error *error)
     return lintelp_stream_note(s, error->status, 0, ABOUT_DETAIL);
 }
 
+/* What is wrong with a header that could not be put: it is put again, with an error record. */
+static int refuse_header(struct lintel_stream *s, const struct lintel_header *header, size_t size)
+{
+    struct lintelp_queue *q = s->queue;
+    struct lintel_error error;
+    size_t used, trailer;
+    int rc = lintel_frame_put_header(s->layout, q->bytes + q->tail, s->overhead, &used, header,
+                                     size, &error);
+
+    if (rc == LINTEL_OK)
+        rc = lintel_frame_put_trailer(s->layout, q->bytes + q->tail, s->overhead, &trailer, header,
+                                      &error);
+    return rc < 0 ? refuse(s, &error) : LINTEL_E_USAGE;
+}
+
 static int refuse_size(struct lintel_stream *s, size_t size)
 {
     struct lintel_error error;
@@ -141,24 +173,23 @@ static int refuse_size(struct lintel_stream *s, size_t size)
 }
 
 /* What has to hold before any frame is taken. */
-static inline int may_send(struct lintel_stream *s, size_t size)
+static int may_send(struct lintel_stream *s, size_t size)
 {
-    if (s->queue != NULL && s->out_status == LINTEL_OK && !s->closing && size <= s->max_frame)
-        return LINTEL_OK;
     if (s->out_status < 0)
         return lintelp_stream_note(s, s->out_status, s->out_errno, ABOUT_SEND);
     if (s->closing)
         return lintelp_stream_note(s, LINTEL_E_CLOSED, 0, ABOUT_SHUTDOWN);
     if (size > s->max_frame)
         return refuse_size(s, size);
-    if ((s->queue = lintelp_queue_new(s->allocator)) == NULL)
+    if (s->queue == NULL && (s->queue = lintelp_queue_new(s->allocator)) == NULL)
         return lintelp_stream_note(s, LINTEL_E_NOMEM, 0, ABOUT_NOTHING);
+    s->plain_below = s->max_frame < DIRECT_MIN ? (size_t)s->max_frame + 1 : DIRECT_MIN;
     return LINTEL_OK;
 }
 
 static inline int is_full(const struct lintel_stream *s, size_t size)
 {
-    return s->queue->queued > LINTEL_GATHER_SIZE - size;
+    return lintelp_queue_size(s->queue) > LINTEL_GATHER_SIZE - size;
 }
 
 /* Write until at most LINTEL_GATHER_SIZE are queued with `size` bytes more. Under an event loop the
@@ -171,10 +202,16 @@ static int make_way(struct lintel_stream *s, size_t size, int timeout_ms)
     if (timeout_ms == 0 && s->blocked)
         return LINTEL_OK;
     s->stuck = 0;
-    while ((rc = lintelp_stream_write(s)) == 0 && is_full(s, size) && timeout_ms != 0)
-        if ((rc = wait_to_write(s, &deadline)) < 0)
+    while (is_full(s, size)) {
+        rc = write_once(s);
+        if (rc == 0 && timeout_ms == 0)
+            break;
+        if (rc == 0)
+            rc = wait_to_write(s, &deadline);
+        if (rc < 0)
             return rc;
-    return rc < 0 ? rc : LINTEL_OK;
+    }
+    return LINTEL_OK;
 }
 
 /* Where the header and the trailer of a frame stand, at the end of the queue. */
@@ -184,12 +221,11 @@ struct ends {
 };
 
 /* Encode a frame around `between` bytes, which the caller fills in. Nothing is queued yet. */
-static inline int put_ends(struct lintel_stream *s, const struct lintel_header *header, size_t size,
-                           size_t between, size_t refs, struct ends *out)
+static ALWAYS_INLINE int put_ends(struct lintel_stream *s, const struct lintel_header *header,
+                                  size_t size, size_t between, size_t refs, struct ends *out)
 {
     struct lintelp_queue *q = s->queue;
     size_t room = s->overhead + between;
-    struct lintel_error error;
     int rc;
 
     if ((refs > 0 || room > q->capacity - q->tail || q->frame_tail == q->frame_capacity) &&
@@ -198,34 +234,31 @@ static inline int put_ends(struct lintel_stream *s, const struct lintel_header *
     out->header = q->bytes + q->tail;
     out->trailer_size = 0;
     rc = lintel_frame_put_header(s->layout, out->header, room, &out->header_size, header, size,
-                                 &error);
-    if (rc < 0)
-        return refuse(s, &error);
+                                 NULL);
     out->trailer = out->header + out->header_size + between;
-    if (s->trailed)
+    if (rc == LINTEL_OK && s->trailed)
         rc = lintel_frame_put_trailer(s->layout, out->trailer, room - out->header_size - between,
-                                      &out->trailer_size, header, &error);
-    return rc < 0 ? refuse(s, &error) : LINTEL_OK;
+                                      &out->trailer_size, header, NULL);
+    return rc < 0 ? refuse_header(s, header, size) : LINTEL_OK;
 }
 
-static void trace_out(struct lintel_stream *s, const struct ends *ends, const void *payload,
-                      size_t size)
+static void trace_out(struct lintel_stream *s, struct ends ends, const void *payload, size_t size)
 {
     struct lintel_frame frame;
 
-    frame.header = ends->header;
+    frame.header = ends.header;
     frame.payload = payload;
-    frame.trailer = ends->trailer;
+    frame.trailer = ends.trailer;
     frame.length = size;
-    frame.header_size = (uint32_t)ends->header_size;
-    frame.trailer_size = (uint32_t)ends->trailer_size;
-    frame.offset = s->counters.bytes_out + s->queue->queued;
+    frame.header_size = (uint32_t)ends.header_size;
+    frame.trailer_size = (uint32_t)ends.trailer_size;
+    frame.offset = s->counters.bytes_out + lintelp_queue_size(s->queue);
     s->trace(s->trace_user, '>', &frame);
 }
 
 /* Queue a frame with a copy of its payload. On failure nothing has changed. */
-static inline int put_copied(struct lintel_stream *s, const struct lintel_header *header,
-                             const void *payload, size_t size)
+static ALWAYS_INLINE int put_copied(struct lintel_stream *s, const struct lintel_header *header,
+                                    const void *payload, size_t size)
 {
     struct ends ends;
     size_t wire;
@@ -236,7 +269,7 @@ static inline int put_copied(struct lintel_stream *s, const struct lintel_header
     if (size > 0)
         memcpy(ends.header + ends.header_size, payload, size);
     if (s->trace != NULL)
-        trace_out(s, &ends, payload, size);
+        trace_out(s, ends, payload, size);
     wire = ends.header_size + size + ends.trailer_size;
     lintelp_queue_put(s->queue, wire);
     lintelp_queue_end_frame(s->queue, wire);
@@ -256,7 +289,7 @@ static int put_referred(struct lintel_stream *s, const struct lintel_header *hea
     if (rc < 0)
         return rc;
     if (s->trace != NULL)
-        trace_out(s, &ends, payload, size);
+        trace_out(s, ends, payload, size);
     *wire = ends.header_size + size + ends.trailer_size;
     lintelp_queue_put(s->queue, ends.header_size);
     lintelp_queue_put_ref(s->queue, payload, size, release, user);
@@ -265,8 +298,8 @@ static int put_referred(struct lintel_stream *s, const struct lintel_header *hea
     return LINTEL_OK;
 }
 
-static inline int send_copied(struct lintel_stream *s, const struct lintel_header *header,
-                              const void *payload, size_t size, int timeout_ms)
+static ALWAYS_INLINE int send_copied(struct lintel_stream *s, const struct lintel_header *header,
+                                     const void *payload, size_t size, int timeout_ms)
 {
     int rc;
 
@@ -301,7 +334,7 @@ static int send_by_reference(struct lintel_stream *s, const struct lintel_header
             release(user, payload, size);
         return rc;
     }
-    if (s->queue->queued < write_from || (timeout_ms == 0 && s->blocked))
+    if (lintelp_queue_size(s->queue) < write_from || (timeout_ms == 0 && s->blocked))
         return LINTEL_OK;
     rc = flush(s, timeout_ms);
     return rc < 0 && rc != LINTEL_E_TIMEOUT ? not_taken(s, wire, rc) : LINTEL_OK;
@@ -328,18 +361,27 @@ static int send_direct(struct lintel_stream *s, const struct lintel_header *head
     return rc;
 }
 
+/* A first, a last or a large frame. */
+static int send_with_care(struct lintel_stream *s, const struct lintel_header *header,
+                          const void *payload, size_t size, int timeout_ms)
+{
+    int rc = may_send(s, size);
+
+    if (rc < 0)
+        return rc;
+    if (size < DIRECT_MIN)
+        return send_copied(s, header, payload, size, timeout_ms);
+    return send_direct(s, header, payload, size, timeout_ms);
+}
+
 int lintel_stream_send(struct lintel_stream *stream, const struct lintel_header *header,
                        const void *payload, size_t size, int timeout_ms)
 {
-    int rc;
-
     if (stream == NULL || header == NULL || (payload == NULL && size > 0))
         return LINTEL_E_USAGE;
-    if ((rc = may_send(stream, size)) < 0)
-        return rc;
-    if (size < DIRECT_MIN)
+    if (size < stream->plain_below)
         return send_copied(stream, header, payload, size, timeout_ms);
-    return send_direct(stream, header, payload, size, timeout_ms);
+    return send_with_care(stream, header, payload, size, timeout_ms);
 }
 
 int lintel_stream_send_ref(struct lintel_stream *stream, const struct lintel_header *header,
@@ -374,5 +416,5 @@ void lintel_stream_unsent(const struct lintel_stream *stream, uint64_t *frames, 
     if (frames != NULL)
         *frames = q != NULL ? q->lost_frames + (q->frame_tail - q->frame_head) : 0;
     if (bytes != NULL)
-        *bytes = q != NULL ? q->lost_bytes + q->queued : 0;
+        *bytes = q != NULL ? q->lost_bytes + lintelp_queue_size(q) : 0;
 }

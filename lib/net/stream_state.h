@@ -41,6 +41,7 @@ struct lintel_stream {
     void *trace_user;
     struct lintel_error *detail; /* of a refused header; NULL: none, or no memory for it */
     uint64_t max_frame, max_memory;
+    size_t plain_below;     /* a payload of fewer bytes can be sent without further ado; 0: none */
     uint64_t waited;        /* ns that the begun frame was waited for, up to waiting_since */
     uint64_t waiting_since; /* on the clock; 0: it stands still */
     struct lintel_counters counters;
@@ -69,7 +70,7 @@ int lintelp_stream_note(struct lintel_stream *stream, int status, int number,
 /* Bytes queued. */
 static inline size_t lintelp_stream_queued(const struct lintel_stream *stream)
 {
-    return stream->queue != NULL ? stream->queue->queued : 0;
+    return stream->queue != NULL ? lintelp_queue_size(stream->queue) : 0;
 }
 
 /* Write what goes without waiting. Returns 1 everything is written, 0 it would wait, or the status
