@@ -88,19 +88,6 @@ static void input_failed(struct lintel_connection *connection, int status)
 
 /* ---- control frames -------------------------------------------------------------------------- */
 
-static uint32_t get_u32(const uint8_t *at)
-{
-    return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
-}
-
-static void put_u32(uint8_t *at, uint32_t value)
-{
-    at[0] = (uint8_t)(value >> 24);
-    at[1] = (uint8_t)(value >> 16);
-    at[2] = (uint8_t)(value >> 8);
-    at[3] = (uint8_t)value;
-}
-
 static void send_control(struct lintel_connection *connection, uint32_t type, uint32_t id,
                          const void *payload, size_t size)
 {
@@ -136,7 +123,7 @@ static void control(struct lintel_connection *connection, const struct lintel_he
     case LINTEL_PONG:
         return;
     case LINTEL_BYE:
-        reason = frame->length >= 4 ? get_u32(frame->payload) : 0;
+        reason = frame->length >= 4 ? lintel_get_u32be(frame->payload) : 0;
         lintelp_server_error(&error, reason == BYE_DONE ? LINTEL_E_END : LINTEL_E_REFUSED, 0,
                              "the peer ended the session: BYE %u", (unsigned)reason);
         lintelp_connection_end(connection, error.status, BYE_NONE, &error);
@@ -159,8 +146,8 @@ static void say_bye(struct lintel_connection *connection)
 
     if (!connection->server->is_lintel || connection->bye == BYE_NONE)
         return;
-    put_u32(payload, connection->bye);
-    put_u32(payload + 4, connection->last_id);
+    lintel_put_u32be(payload, connection->bye);
+    lintel_put_u32be(payload + 4, connection->last_id);
     send_control(connection, LINTEL_BYE, 0, payload, sizeof payload);
 }
 
