@@ -275,7 +275,7 @@ def main(root):
         for text, options in [('lintel', [])] + FOREIGN:
             try_program_calls(folder, text, options, 'upper' if text == 'lintel' else 'echo')
             if os.environ.get('HAVE_UV') != 'no':
-                for handler in ('echo', 'upper'):
+                for handler in ('echo', 'upper') if text == 'lintel' else ('echo',):
                     try_program_serves(folder, text, options, handler)
         if os.environ.get('HAVE_UV') != 'no':
             try_dialogues(folder, 'the program', [LINTEL, 'serve'], DIALOGUES)
