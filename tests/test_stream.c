@@ -453,6 +453,7 @@ static pid_t fork_echo(int fd, int other)
         if (lintel_stream_send(stream, &header, frame.payload, frame.length, -1) != LINTEL_OK)
             _exit(2);
     }
+    lintel_stream_close(stream);
     /* The calls of this side are reported by the exit status: one more than a multiple. */
     _exit(wrap_count(WRAP_POLL) == 0 && wrap_count(WRAP_SENDMSG) == 100 &&
                   wrap_count(WRAP_RECV) == 101
@@ -1151,6 +1152,7 @@ static void stream_two_that_both_send_do_not_lock(void **state)
                                                NULL),
                              LINTEL_OK);
             send_and_take(stream, cases[i].size, cases[i].count);
+            lintel_stream_close(stream);
             _exit(0);
         }
         if (cases[i].pipes) {

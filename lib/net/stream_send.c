@@ -235,8 +235,10 @@ static ALWAYS_INLINE int put_ends(struct lintel_stream *s, const struct lintel_h
     out->trailer_size = 0;
     rc = lintel_frame_put_header(s->layout, out->header, room, &out->header_size, header, size,
                                  NULL);
+    if (rc < 0)
+        return refuse_header(s, header, size);
     out->trailer = out->header + out->header_size + between;
-    if (rc == LINTEL_OK && s->trailed)
+    if (s->trailed)
         rc = lintel_frame_put_trailer(s->layout, out->trailer, room - out->header_size - between,
                                       &out->trailer_size, header, NULL);
     return rc < 0 ? refuse_header(s, header, size) : LINTEL_OK;
