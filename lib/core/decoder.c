@@ -181,7 +181,7 @@ static void put_aside(struct lintel_decoder *d, uint8_t *block, size_t size)
 {
     if (block == NULL)
         return;
-    if (d->other != NULL && !d->other_live && d->other_size < size)
+    if (d->other != NULL && !d->other_live && (d->live || d->other_size < size))
         free_other(d);
     if (d->other == NULL) {
         d->other = block;
@@ -385,7 +385,9 @@ size_t lintel_decoder_need(const struct lintel_decoder *decoder)
     if (decoder->skip > 0)
         return decoder->skip_left < SIZE_MAX ? (size_t)decoder->skip_left : SIZE_MAX;
     have = lintel_decoder_unread(decoder);
-    need = decoder->need != 0 ? decoder->need : decoder->layout->header_min;
+    need = decoder->need;
+    if (need == 0)
+        need = decoder->layout->varints ? 1 : decoder->layout->header_min;
     if (need <= have)
         return 1;
     return need - have < SIZE_MAX ? (size_t)(need - have) : SIZE_MAX;
@@ -434,6 +436,8 @@ void lintel_decoder_trim(struct lintel_decoder *decoder)
     decoder->lent = 0;
     decoder->full = 0;
     used = decoder->end - decoder->begin;
+    if (decoder->given_header > 0)
+        used += decoder->layout->trailer_max;
     if (used == 0)
         free_own(decoder);
     else if (used <= decoder->capacity / 2)

@@ -5,16 +5,21 @@
 #include "core/decoder.h"
 #include "core/explain.h"
 
-static void begin_pieces(struct lintel_decoder *d, const struct lintelp_judgement *j)
+/* Pieces show the header in own storage, so that it may not move until the trailer is there, too:
+ * room for it is made now. */
+static int begin_pieces(struct lintel_decoder *d, const struct lintelp_judgement *j)
 {
+    if (lintelp_decoder_make_room(d, d->layout->trailer_max) < 0)
+        return LINTEL_E_NOMEM;
     d->given_header = j->header_size;
     d->given_length = j->length;
     d->given_position = 0;
     d->given = 0;
     d->need = 0;
+    return 2;
 }
 
-static void tell(const struct lintel_decoder *d, struct lintel_piece *out, const uint8_t *bytes,
+static void tell(struct lintel_decoder *d, struct lintel_piece *out, const uint8_t *bytes,
                  size_t size)
 {
     out->header = d->own + d->begin;
@@ -27,6 +32,7 @@ static void tell(const struct lintel_decoder *d, struct lintel_piece *out, const
     out->trailer_size = 0;
     out->offset = d->offset;
     out->last = 0;
+    d->live = 1;
 }
 
 /* The frame is behind us; trailer bytes of it lie in own storage. */
@@ -37,7 +43,6 @@ static void end_pieces(struct lintel_decoder *d, struct lintel_piece *out, uint3
     d->begin += d->given_header + d->given + trailer;
     d->given_header = 0;
     d->given = 0;
-    d->live = 1;
 }
 
 static int truncated(struct lintel_decoder *d, size_t trailer_have, uint64_t trailer_need)
@@ -118,14 +123,16 @@ static int give_whole(struct lintel_decoder *d, struct lintel_piece *out, const 
 static int look(struct lintel_decoder *d, struct lintel_piece *out)
 {
     uint8_t owned = d->begin < d->end;
-    const uint8_t *bytes = owned ? d->own + d->begin : d->piece + d->at;
     size_t have = owned ? d->end - d->begin : d->size - d->at;
     size_t left = d->size - d->at;
+    const uint8_t *bytes;
     struct lintelp_judgement j;
 
     if (have == 0)
         return d->ended ? lintelp_decoder_finish(d, NULL, 0, 0) : 0;
+    bytes = owned ? d->own + d->begin : d->piece + d->at;
     j.header_size = 0;
+    j.length = 0;
     switch (lintelp_decoder_judge(d, &j, bytes, have)) {
     case LINTELP_FRAME:
         if (owned)
@@ -139,11 +146,10 @@ static int look(struct lintel_decoder *d, struct lintel_piece *out)
     case LINTELP_MORE:
         break;
     }
-    if (j.header_size > 0) {
+    if (j.length > 0 && (owned ? have + left : have) > j.header_size && j.header_size > 0) {
         if (!owned && lintelp_decoder_append(d, j.header_size) < 0)
             return LINTEL_E_NOMEM;
-        begin_pieces(d, &j);
-        return 2;
+        return begin_pieces(d, &j);
     }
     if (owned && left > j.need - have)
         left = (size_t)(j.need - have);
