@@ -241,11 +241,21 @@ int lintelp_decoder_make_room(struct lintel_decoder *d, size_t size)
 
 /* ---- bytes in -------------------------------------------------------------------------------- */
 
-static int may_feed(const struct lintel_decoder *d)
+static int may_space(const struct lintel_decoder *d)
 {
     if (d->status < 0)
         return d->status;
     return d->at < d->size || d->ended ? LINTEL_E_USAGE : LINTEL_OK;
+}
+
+/* With frames in own storage that were not asked for, both it and a piece would have to be kept. */
+static int may_feed(const struct lintel_decoder *d)
+{
+    size_t have = d->end - d->begin;
+
+    if (have > 0 && d->need <= have && d->given_header == 0 && d->status == LINTEL_OK)
+        return LINTEL_E_USAGE;
+    return may_space(d);
 }
 
 /* Begin a drip: so many bytes may come before the step has to look again, and storage has room. */
@@ -265,8 +275,9 @@ static void begin_drip(struct lintel_decoder *d)
 static LINTELP_APART int feed_some(struct lintel_decoder *d, const uint8_t *bytes, size_t size)
 {
     if (!d->drips) {
-        if (d->status < 0 || d->at < d->size || d->ended)
-            return may_feed(d);
+        int rc = may_feed(d);
+        if (rc < 0)
+            return rc;
         d->lent = 0;
         begin_feed(d);
         begin_drip(d);
@@ -320,7 +331,7 @@ int lintel_decoder_space(struct lintel_decoder *decoder, void **space, size_t *s
 
     if (d == NULL || space == NULL || size == NULL)
         return LINTEL_E_USAGE;
-    rc = may_feed(d);
+    rc = may_space(d);
     if (rc < 0)
         return rc;
     d->drips = 0;

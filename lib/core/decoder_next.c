@@ -98,11 +98,14 @@ static int scan_lintel(struct lintel_decoder *d, const uint8_t *bytes, size_t si
 /* The same for one frame, where speculation would only cost. */
 static inline int scan_one_lintel(struct lintel_decoder *d, struct lintel_frame *out)
 {
-    const uint8_t *p = d->piece + d->at;
     size_t left = d->size - d->at;
+    const uint8_t *p;
     uint64_t length;
 
-    if (left < LINTEL_HEADER_SIZE || !lintelp_is_plain(p))
+    if (left < LINTEL_HEADER_SIZE)
+        return 0;
+    p = d->piece + d->at;
+    if (!lintelp_is_plain(p))
         return 0;
     length = lintelp_length(p);
     if (length > d->raw_span || length > left - LINTEL_HEADER_SIZE)

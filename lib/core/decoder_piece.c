@@ -16,6 +16,7 @@ static int begin_pieces(struct lintel_decoder *d, const struct lintelp_judgement
     d->given_position = 0;
     d->given = 0;
     d->need = 0;
+    d->drips = 0;
     return 2;
 }
 
@@ -153,10 +154,12 @@ static int look(struct lintel_decoder *d, struct lintel_piece *out)
     }
     if (owned && left > j.need - have)
         left = (size_t)(j.need - have);
-    if (left == 0)
-        return d->ended ? lintelp_decoder_finish(d, bytes, have, j.need) : 0;
-    if (!owned && d->ended)
+    if (d->ended && (left == 0 || !owned))
         return lintelp_decoder_finish(d, bytes, have, j.need);
+    if (left == 0) {
+        d->need = j.need;
+        return 0;
+    }
     return lintelp_decoder_append(d, left) < 0 ? LINTEL_E_NOMEM : 2;
 }
 

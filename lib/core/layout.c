@@ -857,7 +857,7 @@ static int field_word(const struct source *s, const struct lintel_field *field, 
 static int put_bytes(const struct source *s, const struct lintel_field *field, uint8_t *out)
 {
     const struct lintelp_view *view = &s->layout->views[field->first_view];
-    const struct lintel_value *value = &s->values[field->first_view];
+    const struct lintel_value *value;
 
     memset(out, 0, field->size);
     if (field->views == 0)
@@ -866,23 +866,27 @@ static int put_bytes(const struct source *s, const struct lintel_field *field, u
         memcpy(out, view->bytes, field->size);
         return LINTEL_OK;
     }
-    if (s->values == NULL || (value->kind == LINTEL_UINT && value->as.u == 0))
+    if (s->values == NULL)
+        return LINTEL_OK;
+    value = &s->values[field->first_view];
+    if (value->kind == LINTEL_UINT && value->as.u == 0)
         return LINTEL_OK;
     if (value->kind != LINTEL_BYTES)
         return refuse(s->error, LINTEL_E_RANGE, view, " must be a byte string");
     if (value->size > field->size || (field->code == 'c' && value->size != 1))
         return refuse(s->error, LINTEL_E_RANGE, view, " has more or fewer bytes than its field");
-    memcpy(out, value->as.bytes, value->size);
+    if (value->size > 0)
+        memcpy(out, value->as.bytes, value->size);
     return LINTEL_OK;
 }
 
 static int real_word(const struct source *s, const struct lintel_field *field, uint64_t *word)
 {
     const struct lintelp_view *view = &s->layout->views[field->first_view];
-    const struct lintel_value *value = &s->values[field->first_view];
     double real = view->real;
 
     if (!view->seen.constant && s->values != NULL) {
+        const struct lintel_value *value = &s->values[field->first_view];
         if (value->kind == LINTEL_BYTES)
             return refuse(s->error, LINTEL_E_RANGE, view, " must be a number");
         real = value->kind == LINTEL_FLOAT ? value->as.f
