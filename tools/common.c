@@ -1,6 +1,7 @@
 #include "config.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -268,8 +269,10 @@ long tool_read(int fd, void *bytes, size_t size)
 {
     for (;;) {
         ssize_t got = read(fd, bytes, size);
-        if (got >= 0 || errno != EINTR)
+        if (got >= 0 || (errno != EINTR && errno != EAGAIN))
             return (long)got;
+        if (errno == EAGAIN)
+            (void)!poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, -1);
     }
 }
 

@@ -35,8 +35,6 @@ void payload_input_open(struct payload_input *input, int fd, const char *name, e
 int payload_input_read(struct payload_input *input)
 {
     long got = tool_read(input->fd, input->block, sizeof input->block);
-    if (got < 0 && errno == EAGAIN)
-        return TOOL_OK;
     if (got < 0)
         return tool_fail("cannot read %s: %s", input->name, strerror(errno));
     input->at = 0;

@@ -35,8 +35,7 @@ void payload_input_open(struct payload_input *input, int fd, const char *name,
                         enum payload_cut cut);
 /* Go on until a message has ended, or nothing is left to read. */
 enum payload_event payload_input_next(struct payload_input *input, struct message *message);
-/* Read a block: TOOL_OK, or TOOL_FAILED with the reason printed. Waits for nothing if the
- * descriptor does not block; then there is nothing new. */
+/* Read a block, wait for it if need be: TOOL_OK, or TOOL_FAILED with the reason printed. */
 int payload_input_read(struct payload_input *input);
 
 /* The payloads of a command line: text, text:TEXT, hex:DIGITS, @FILE, - ; or all lines of standard

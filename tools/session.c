@@ -16,11 +16,9 @@
 static void stop_sending(struct session *session, int status)
 {
     struct lintel_error error;
-    uint64_t frames = 0, bytes = 0;
     lintel_stream_error(session->stream, &error);
-    lintel_stream_unsent(session->stream, &frames, &bytes);
-    snprintf(session->send_text, sizeof session->send_text, "%s; %llu frames were not sent",
-             error.text[0] ? error.text : lintel_strerror(status), (unsigned long long)frames);
+    snprintf(session->send_text, sizeof session->send_text, "%s",
+             error.text[0] ? error.text : lintel_strerror(status));
     session->send_status = status;
     session->is_closed = 1;
 }

@@ -69,7 +69,8 @@ int tool_buffer_add(struct tool_buffer *buffer, const void *bytes, size_t size);
 /* Free them; the buffer is empty and may be used again. */
 void tool_buffer_free(struct tool_buffer *buffer);
 
-/* read(2) without EINTR; -1 and errno on failure. */
+/* read(2) without EINTR, and waiting even where the descriptor does not; -1 and errno on failure.
+ */
 long tool_read(int fd, void *bytes, size_t size);
 /* Milliseconds of a clock that only goes forward. */
 int64_t tool_now_ms(void);

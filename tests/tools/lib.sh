@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Shared by the tests of the program: sourced, not run. The test then stands in an empty folder of
 # its own, which is removed at the end, with the servers it started.
 #
@@ -84,6 +85,23 @@ unhex()
               low = index("0123456789abcdef", tolower(substr($0, i + 1, 1))) - 1
               printf "\\%d%d%d\n", int(high / 4), (high % 4) * 2 + int(low / 8), low % 8 } }' |
         while read -r octal; do printf "$octal"; done
+}
+
+# wait_until COMMAND WHAT: until it succeeds; it is given up after a minute.
+wait_until()
+{
+    given_up=$(($(date +%s) + 60))
+    until eval "$1"; do
+        [ "$(date +%s)" -lt $given_up ] || die "$2"
+    done
+}
+
+# stop PROCESS: ends one that was started, which must end with success.
+stop()
+{
+    kill "$1"
+    wait "$1" || die "$1 ends with $?"
+    servers=$(printf '%s' "$servers" | sed "s/ $1\>//")
 }
 
 # serve [OPTION...] ENDPOINT: starts a server; its endpoint is then in $endpoint, its process in

@@ -215,10 +215,8 @@ complains 'cannot read folder'
 
 # A peer that says nothing: the deadline.
 mkfifo silence
-sleep 600 >silence &
-sleeper=$!
-servers="$servers $sleeper"
-run 1 call --timeout 0.05 fd://3,4 a b 3<silence 4>requests
+exec 5<>silence
+run 1 call --timeout 0.05 fd://3,4 a b 3<&5 4>requests
 complains 'request 1: no reply within 0.05 s; 2 requests without a reply'
 
 # ---- foreign layouts -----------------------------------------------------------------------------

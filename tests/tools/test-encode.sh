@@ -89,6 +89,15 @@ expect '#0 type 0 id 1 MORE 3 bytes "abc"
 #55 type 0 id 2 2 bytes "hi"
 #73 type 0 id 3 MORE 3 bytes "jkl"
 #92 type 0 id 3 1 byte "m"'
+{ head -c 400001 /dev/zero | tr '\0' x; echo; head -c 400000 /dev/zero | tr '\0' y; } >long
+run 0 encode --max-frame 400000 <long
+mv out frames
+run 0 decode --json --max-frame 400000 frames
+sed 's/.*"flags":\([0-9]*\).*"id":\([0-9]*\),"length":\([0-9]*\)}.*/\1 \2 \3/' out >got
+mv got out
+expect '4 1 262144
+0 1 137857
+0 2 400000'
 printf 'abcdef' | text --max-frame 3 --whole --type 9
 expect '#0 type 9 id 1 MORE 3 bytes "abc"
 #19 type 9 id 1 3 bytes "def"'
@@ -181,12 +190,7 @@ encoder=$!
 servers="$servers $encoder"
 exec 3>in
 echo one >&3
-waited=0
-while [ "$(wc -c <drips)" -lt 19 ]; do
-    kill -0 $encoder || die "encode ended before its input did"
-    waited=$((waited + 1))
-    [ $waited -lt 100000 ] || die "a line that is there is kept back"
-done
+wait_until '[ "$(wc -c <drips)" -ge 19 ]' "a line that is there is kept back"
 echo two >&3
 exec 3>&-
 wait $encoder

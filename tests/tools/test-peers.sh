@@ -36,9 +36,14 @@ c'
     tr -d '\n' <binary >wanted
     same wanted out
     run 0 send "$endpoint" one two
+    # A socket does not become standard output because that is closed.
+    ran="call --lines, standard output closed"
+    got=0
+    "$LINTEL" call --lines "$endpoint" <text >&- 2>err || got=$?
+    [ $got = 1 ] || die "exit status $got"
+    complains 'cannot write to standard output'
     run 0 send --lines "$endpoint" <text
-    kill "$server"
-    wait "$server" || die "the server ends with $?"
+    stop "$server"
 done
 
 # ---- a line, its reply, the next line -----------------------------------------------------------
@@ -77,8 +82,7 @@ world'
 done
 
 # ---- nobody there -------------------------------------------------------------------------------
-kill "$server"
-wait "$server" || :
+stop "$server"
 run 1 call "$endpoint" hello
 complains 'Connection refused'
 run 1 send "$endpoint" hello
