@@ -105,11 +105,6 @@ static void end_input(struct session *session, int status, const char *text)
     snprintf(session->end_text, sizeof session->end_text, "%s", text);
 }
 
-static uint32_t u32_of(const uint8_t *bytes)
-{
-    return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
-}
-
 static void take_bye(struct session *session, const struct lintel_frame *frame)
 {
     static const char *const reasons[] = {"done",
@@ -123,8 +118,8 @@ static void take_bye(struct session *session, const struct lintel_frame *frame)
                                           "internal error",
                                           "another version"};
     char text[LINTEL_TEXT_SIZE];
-    session->bye = u32_of(frame->payload);
-    uint32_t last = u32_of(frame->payload + 4);
+    session->bye = lintel_get_u32be(frame->payload);
+    uint32_t last = lintel_get_u32be(frame->payload + 4);
     const char *reason = session->bye < sizeof reasons / sizeof reasons[0] ? reasons[session->bye]
                                                                            : "reason unknown";
     snprintf(text, sizeof text, "the peer said BYE %u (%s), the last request it took has id %u",
