@@ -16,6 +16,7 @@ int cmd_serve(int argc, char **argv)
 #include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -26,6 +27,7 @@ int cmd_serve(int argc, char **argv)
 #include "serve_exec.h"
 
 #define LINES_A_SECOND 20 /* about connections, on standard error */
+#define SAME_SIGNAL_MS 100
 
 struct serve {
     /* The command line. */
@@ -42,6 +44,7 @@ struct serve {
     struct tool_buffer upper; /* -H upper */
     size_t listeners;
     int stopping; /* a signal came */
+    uint64_t stopping_since;
     int clean;
 
     int64_t lines_since; /* the second that is counted */
@@ -261,22 +264,41 @@ static int listen_all(struct serve *serve, int argc, char **argv)
 
 /* ---- running --------------------------------------------------------------------------------- */
 
+/* timeout(1) and others signal their child and then its group: twice for one request. */
 static void on_signal(uv_signal_t *handle, int number)
 {
     struct serve *serve = handle->data;
+    uint64_t now = uv_now(&serve->loop);
     (void)number;
-    if (serve->stopping++ == 0)
+    if (!serve->stopping) {
+        serve->stopping = 1;
+        serve->stopping_since = now;
         lintel_server_drain(serve->server);
-    else
+    } else if (now - serve->stopping_since >= SAME_SIGNAL_MS) {
         lintel_server_stop(serve->server);
+    }
 }
 
+/* The loop ends with its last handle; the signals are watched to the end, so that one that comes
+ * late does not kill. */
 static void on_stopped(void *user, int clean)
 {
     struct serve *serve = user;
     serve->clean = clean;
     for (int i = 0; i < serve->signals_open; i++)
+        uv_unref((uv_handle_t *)&serve->signals[i]);
+}
+
+static void close_signals(struct serve *serve)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    for (int i = 0; i < serve->signals_open; i++)
         uv_close((uv_handle_t *)&serve->signals[i], NULL);
+    uv_run(&serve->loop, UV_RUN_DEFAULT);
 }
 
 static int watch_signals(struct serve *serve)
@@ -331,6 +353,7 @@ static int run_loop(struct serve *serve, int argc, char **argv)
     if (status != TOOL_OK)
         lintel_server_stop(serve->server);
     uv_run(&serve->loop, UV_RUN_DEFAULT);
+    close_signals(serve);
     if (status == TOOL_OK && !serve->clean)
         status = tool_fail("stopped before every request was answered");
     return status;

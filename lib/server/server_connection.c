@@ -184,29 +184,35 @@ static int may_read(const struct lintel_connection *connection)
            lintel_stream_queued(connection->stream) <= server->max_queue;
 }
 
-/* Take frames and hand them on: all that are there, but not more than a turn's share. */
-static void read_frames(struct lintel_connection *connection)
+/* Take a batch of frames and hand them on. Returns their size, 0 if none came: then the stream is
+ * dry, and only then, so that a turn that stops before is followed by another. */
+static size_t read_batch(struct lintel_connection *connection)
 {
     struct lintel_frame frames[TURN_FRAMES];
+    uint32_t room = connection->server->max_pending - connection->pending;
+    int most = room < TURN_FRAMES ? (int)room : TURN_FRAMES, n, i;
     size_t bytes = 0;
-    uint32_t room;
-    int n, i;
 
-    while (bytes < TURN_BYTES && may_read(connection)) {
-        room = connection->server->max_pending - connection->pending;
-        n = lintel_stream_recv_batch(connection->stream, frames,
-                                     room < TURN_FRAMES ? (int)room : TURN_FRAMES, 0);
-        if (n <= 0) {
-            connection->again = 0;
-            if (n < 0)
-                input_failed(connection, n);
-            return;
-        }
-        for (i = 0; i < n && !connection->input_over; i++) {
-            bytes += frames[i].header_size + frames[i].length;
+    n = lintel_stream_recv_batch(connection->stream, frames, most, 0);
+    if (n < 0)
+        input_failed(connection, n);
+    for (i = 0; i < n; i++) {
+        bytes += frames[i].header_size + frames[i].length;
+        if (!connection->input_over)
             deliver(connection, &frames[i]);
-        }
     }
+    if (n <= 0)
+        connection->again = 0;
+    return bytes;
+}
+
+/* All that is there, but not more than a turn's share. */
+static void read_frames(struct lintel_connection *connection)
+{
+    size_t bytes = 0;
+
+    while (connection->again && bytes < TURN_BYTES && may_read(connection))
+        bytes += read_batch(connection);
 }
 
 /* While it lingers. */
