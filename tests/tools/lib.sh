@@ -111,7 +111,8 @@ serve()
     [ "${HAVE_UV:-yes}" = yes ] || { echo "lintel serve is not in this build"; exit 77; }
     rm -f said
     mkfifo said
-    timeout 300 "$LINTEL" serve "$@" >said 2>server.err &
+    # --foreground: a signal is passed on once, not to the process and to its group.
+    timeout --foreground 300 "$LINTEL" serve "$@" >said 2>server.err &
     server=$!
     servers="$servers $server"
     endpoint=
