@@ -447,8 +447,6 @@ void lintel_decoder_trim(struct lintel_decoder *decoder)
     decoder->lent = 0;
     decoder->full = 0;
     used = decoder->end - decoder->begin;
-    if (decoder->given_header > 0)
-        used += decoder->layout->trailer_max;
     if (used == 0)
         free_own(decoder);
     else if (used <= decoder->capacity / 2)

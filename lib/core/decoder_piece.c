@@ -5,11 +5,16 @@
 #include "core/decoder.h"
 #include "core/explain.h"
 
-/* Pieces show the header in own storage, so that it may not move until the trailer is there, too:
- * room for it is made now. */
+/* Pieces show the header in own storage, so that it may not move when the trailer comes out of the
+ * same feed: room for it is made before the first of them. */
+static int reserve_trailer(struct lintel_decoder *d)
+{
+    return d->at < d->size ? lintelp_decoder_make_room(d, d->layout->trailer_max) : LINTEL_OK;
+}
+
 static int begin_pieces(struct lintel_decoder *d, const struct lintelp_judgement *j)
 {
-    if (lintelp_decoder_make_room(d, d->layout->trailer_max) < 0)
+    if (reserve_trailer(d) < 0)
         return LINTEL_E_NOMEM;
     d->given_header = j->header_size;
     d->given_length = j->length;
@@ -62,6 +67,8 @@ static int next_of_payload(struct lintel_decoder *d, struct lintel_piece *out)
         return d->ended ? truncated(d, 0, d->layout->trailer_min) : 0;
     if (size > left)
         size = (size_t)left;
+    if (!d->live && reserve_trailer(d) < 0)
+        return LINTEL_E_NOMEM;
     tell(d, out, own > 0 ? d->own + d->begin + d->given_header + d->given : d->piece + d->at, size);
     if (own > 0)
         d->given += size;
