@@ -115,29 +115,6 @@ int cmd_pack(int argc, char **argv)
 
 /* ---- unpack ---------------------------------------------------------------------------------- */
 
-/* Whether a text packs to the number again. */
-static int reads_back(const char *text, char code, double number)
-{
-    const char format[] = {'!', code, '\0'};
-    uint8_t wanted[8] = {0}, got[8] = {0};
-    return lintel_pack(wanted, sizeof wanted, NULL, format, number) == LINTEL_OK &&
-           lintel_pack(got, sizeof got, NULL, format, strtod(text, NULL)) == LINTEL_OK &&
-           memcmp(wanted, got, sizeof got) == 0;
-}
-
-/* The shortest text that packs to the number again, without an exponent if that is as short. */
-static void print_float(char code, double number)
-{
-    char best[TOOL_FLOAT_SIZE], text[TOOL_FLOAT_SIZE];
-    tool_float_text(best, code, number);
-    for (int digits = 1; number - number == 0 && digits <= 17; digits++) {
-        snprintf(text, sizeof text, "%.*g", digits, number);
-        if (strlen(text) <= strlen(best) && reads_back(text, code, number))
-            strcpy(best, text);
-    }
-    printf("%s\n", best);
-}
-
 static void print_bytes(const void *bytes, size_t size)
 {
     const uint8_t *b = bytes;
@@ -155,6 +132,7 @@ static void print_bytes(const void *bytes, size_t size)
 
 static void print_value(const struct lintel_value *value, char code)
 {
+    char number[TOOL_FLOAT_SIZE];
     switch (value->kind) {
     case LINTEL_UINT:
         printf("%llu\n", (unsigned long long)value->as.u);
@@ -163,7 +141,8 @@ static void print_value(const struct lintel_value *value, char code)
         printf("%lld\n", (long long)value->as.i);
         break;
     case LINTEL_FLOAT:
-        print_float(code, value->as.f);
+        tool_float_text(number, code, value->as.f);
+        printf("%s\n", number);
         break;
     case LINTEL_BYTES:
         print_bytes(value->as.bytes, value->size);

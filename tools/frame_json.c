@@ -95,7 +95,7 @@ static int read_view(struct frame_json *json, size_t view, const struct json_tex
 {
     const struct lintel_view *about = lintel_layout_view(json->framing->layout, view);
     struct lintel_value *out = &json->values[view], constant;
-    int bytes = about->code == 's' || about->code == 'c';
+    int bytes = about->code == 's' || about->code == 'c' || about->code == 'x';
     if (json->seen[view]++)
         return fail_about(json, key, "stands there twice");
     if (strcmp(about->name, "length") == 0)

@@ -147,17 +147,21 @@ static int read_bytes(struct lintel_value *out, struct tool_buffer *storage, con
 int tool_read_value(struct lintel_value *out, struct tool_buffer *storage, char code,
                     const char *text)
 {
-    if (strchr("cps", code))
+    if (strchr("cpsx", code))
         return read_bytes(out, storage, text);
     if (strchr("efd", code))
         return read_float(out, text);
     return read_integer(out, text);
 }
 
+/* Whether a text packs to the number again. */
 static int reads_back(const char *text, char code, double number)
 {
-    double read = strtod(text, NULL);
-    return code == 'f' ? (float)read == (float)number : read == number;
+    const char format[] = {'!', code, '\0'};
+    uint8_t wanted[8] = {0}, got[8] = {0};
+    return lintel_pack(wanted, sizeof wanted, NULL, format, number) == LINTEL_OK &&
+           lintel_pack(got, sizeof got, NULL, format, strtod(text, NULL)) == LINTEL_OK &&
+           memcmp(wanted, got, sizeof got) == 0;
 }
 
 /* With sign and payload where they are not plain; strtod() reads it back to the same bits. */
@@ -173,8 +177,10 @@ static void nan_text(char out[TOOL_FLOAT_SIZE], double number)
         snprintf(out, TOOL_FLOAT_SIZE, "%snan(0x%llx)", sign, (unsigned long long)bits);
 }
 
+/* Without an exponent where that is as short. */
 void tool_float_text(char out[TOOL_FLOAT_SIZE], char code, double number)
 {
+    char text[TOOL_FLOAT_SIZE];
     if (number != number) {
         nan_text(out, number);
         return;
@@ -183,9 +189,10 @@ void tool_float_text(char out[TOOL_FLOAT_SIZE], char code, double number)
         snprintf(out, TOOL_FLOAT_SIZE, number < 0 ? "-inf" : "inf");
         return;
     }
+    snprintf(out, TOOL_FLOAT_SIZE, "%.17g", number);
     for (int digits = 1; digits <= 17; digits++) {
-        snprintf(out, TOOL_FLOAT_SIZE, "%.*g", digits, number);
-        if (reads_back(out, code, number))
-            return;
+        snprintf(text, sizeof text, "%.*g", digits, number);
+        if (strlen(text) <= strlen(out) && reads_back(text, code, number))
+            memcpy(out, text, sizeof text);
     }
 }

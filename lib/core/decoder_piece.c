@@ -64,7 +64,7 @@ static int next_of_payload(struct lintel_decoder *d, struct lintel_piece *out)
     size_t size = own > 0 ? own : d->size - d->at;
 
     if (size == 0)
-        return d->ended ? truncated(d, 0, d->layout->trailer_min) : 0;
+        return d->ended ? truncated(d, 0, lintelp_trailer_least(d->layout)) : 0;
     if (size > left)
         size = (size_t)left;
     if (!d->live && reserve_trailer(d) < 0)

@@ -499,7 +499,7 @@ enum lintelp_verdict lintelp_layout_judge(const struct lintel_layout *layout,
     verdict = judge_header(layout, out, bytes, have, limit);
     if (verdict != LINTELP_FRAME)
         return verdict;
-    out->need = out->header_size + out->length + layout->trailer_min;
+    out->need = out->header_size + out->length + lintelp_trailer_least(layout);
     if (have < out->need)
         return LINTELP_MORE;
     if (layout->trailer_max == 0)

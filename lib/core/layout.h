@@ -30,6 +30,7 @@ struct lintelp_view {
     int64_t low;             /* the least of the running sums, at most 0 */
     uint64_t high;           /* the greatest of the running sums, at least 0 */
     uint8_t ops;             /* 1: it has a mask, a shift, a factor or a sum */
+    uint8_t sums;            /* 1: it has a sum */
     uint8_t fallible;        /* 1: reading it can overflow or go below zero */
     uint8_t hex;             /* 1: its constant was written in hex */
     uint64_t bits;           /* constant: its bits, in their place in the word */
@@ -112,6 +113,13 @@ enum lintelp_verdict lintelp_layout_judge(const struct lintel_layout *layout,
 enum lintelp_verdict lintelp_layout_judge_trailer(const struct lintel_layout *layout,
                                                   struct lintelp_judgement *out,
                                                   const uint8_t *bytes, size_t have);
+
+/* Bytes of a trailer that are worth waiting for before it is looked at: a varint may turn out bad
+ * with its first. */
+static inline uint32_t lintelp_trailer_least(const struct lintel_layout *layout)
+{
+    return layout->trailer_min == layout->trailer_max ? layout->trailer_min : 0;
+}
 
 /* Like judge for a header that is known to be whole and right: sizes and length only. */
 int lintelp_layout_measure(const struct lintel_layout *layout, struct lintelp_judgement *out,

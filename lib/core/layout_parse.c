@@ -162,6 +162,7 @@ static int add_sum(struct parser *p, size_t start, struct lintelp_view *view, ch
     if ((step > 0 && sum > INT64_MAX - step) || (step < 0 && sum < -INT64_MAX - step))
         return refuse(p, start, "the sums are over 63 bits");
     sum += step;
+    view->sums = 1;
     view->seen.sum = sum;
     if (sum < view->low)
         view->low = sum;
@@ -177,7 +178,7 @@ static int add_mask(struct parser *p, size_t start, const struct lintel_field *f
 
     if (view->seen.mask != 0)
         return refuse(p, start, "a second mask");
-    if (view->seen.factor != 1 || view->seen.sum != 0)
+    if (view->seen.factor != 1 || view->sums)
         return refuse(p, start, "a mask must come before factor and sums");
     if (n == 0)
         return refuse(p, start, "the mask is 0");
@@ -194,7 +195,7 @@ static int add_shift(struct parser *p, size_t start, const struct lintel_field *
 
     if (view->seen.shift != 0)
         return refuse(p, start, "a second shift");
-    if (view->seen.factor != 1 || view->seen.sum != 0)
+    if (view->seen.factor != 1 || view->sums)
         return refuse(p, start, "a shift must come before factor and sums");
     if (n == 0)
         return refuse(p, start, "the shift is 0");
@@ -227,7 +228,7 @@ static int parse_op(struct parser *p, const struct lintel_field *field, struct l
         return add_shift(p, start, field, view, n);
     if (op != '*')
         return add_sum(p, start, view, op, n);
-    if (view->seen.sum != 0)
+    if (view->sums)
         return refuse(p, start, "a factor must come before sums");
     if (view->seen.factor != 1)
         return refuse(p, start, "a second factor");

@@ -132,3 +132,15 @@ run 0 decode --json frames
 mv out json
 run 0 encode --json <json
 same frames out
+
+# ---- a named x is a byte string, floats print short ------------------------------------------
+layout='!H:length 2x:pad f:real d:precise *'
+printf '\000\001\001\002\102\310\000\000\077\271\231\231\231\231\231\232a' >frames
+run 0 decode --json --layout "$layout" frames
+expect '{"offset":0,"header":{"length":1,"pad":"0102","real":100,"precise":0.1},"length":1,"payload":"61"}'
+mv out line
+run 0 encode --json --layout "$layout" <line
+same frames out
+printf a >line
+run 0 encode --layout "$layout" --set pad=hex:0102 --set real=100 --set precise=0.1 <line
+same frames out
