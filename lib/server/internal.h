@@ -22,6 +22,7 @@ enum {
     TURN_BYTES = 64 * 1024,          /* payload bytes of one connection in one turn, about */
     RECEIVE_SIZE = 64 * 1024,        /* the receive buffer that all connections share */
     TURN_ACCEPTS = 64,               /* connections taken from one socket in one turn */
+    HELD_MAX = 16 * 1024 * 1024,     /* storage of all connections; above it the quiet ones trim */
     TRIM_MS = 250,                   /* quiet so long, a connection gives its storage back */
     RETRY_MS = 250,                  /* after accepting failed */
     LINGER_MS = 1000,                /* protocol, "Ending" */
@@ -138,6 +139,7 @@ struct lintel_connection {
     uint32_t sequence_out; /* and of the next reply */
     uint32_t pending;      /* requests on the heap */
     uint32_t last_id;      /* of the last request taken off the stream */
+    uint32_t held_bytes;   /* storage of its stream, after its last turn */
     uint32_t discarded;    /* bytes, while it lingers */
     int16_t status;        /* why it ends */
     uint8_t phase;         /* enum phase */
@@ -191,6 +193,7 @@ struct lintel_server {
     struct node quiet;  /* trimmed, the longest quiet first */
     struct node linger; /* the longest first */
     size_t connections; /* in those three */
+    size_t held_bytes;  /* the sum of theirs */
     struct lintel_connection *touched, **last_touched;
     struct lintel_server_counts counters;
     uint8_t receive_buffer[RECEIVE_SIZE];
@@ -235,6 +238,8 @@ void lintelp_connection_break(struct lintel_connection *connection, int status);
 /* A timer's work: close what lingers too long, give storage back. */
 void lintelp_connection_expire(struct lintel_connection *connection);
 void lintelp_connection_trim(struct lintel_connection *connection);
+/* Count its storage anew. */
+void lintelp_connection_weigh(struct lintel_connection *connection);
 /* The connection that a ring's node is in. */
 struct lintel_connection *lintelp_connection_of(struct node *node);
 

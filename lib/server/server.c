@@ -129,9 +129,12 @@ static void on_check(uv_check_t *check)
         /* It counts as touched in its own turn: one that closes must not be on the list after. */
         more = lintelp_connection_turn(connection);
         connection->touched = 0;
+        lintelp_connection_weigh(connection);
         if (more)
             lintelp_touch(connection);
     }
+    while (server->held_bytes > HELD_MAX && !lintelp_node_empty(&server->busy))
+        lintelp_connection_trim(lintelp_connection_of(server->busy.next));
     if (server->touched == NULL)
         uv_idle_stop(&server->idle);
     if (server->life >= LIFE_DRAINING && server->connections == 0)

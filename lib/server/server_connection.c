@@ -467,11 +467,21 @@ void lintelp_connection_expire(struct lintel_connection *connection)
     lintelp_touch(connection);
 }
 
+void lintelp_connection_weigh(struct lintel_connection *connection)
+{
+    size_t bytes = connection->stream != NULL ? lintel_stream_memory(connection->stream) : 0;
+
+    connection->server->held_bytes -= connection->held_bytes;
+    connection->held_bytes = bytes < UINT32_MAX ? (uint32_t)bytes : UINT32_MAX;
+    connection->server->held_bytes += connection->held_bytes;
+}
+
 void lintelp_connection_trim(struct lintel_connection *connection)
 {
     struct node *quiet = &connection->server->quiet;
 
     lintel_stream_trim(connection->stream);
+    lintelp_connection_weigh(connection);
     lintelp_node_remove(&connection->node);
     lintelp_node_append(quiet, &connection->node);
 }
