@@ -1391,6 +1391,38 @@ static void stream_send_honours_the_deadline(void **state)
     close(peer);
 }
 
+static void stream_queue_of_an_event_loop_takes_any_frame(void **state)
+{
+    enum { FRAMES = 4000 };
+    struct released released = {0, NULL, 0};
+    struct lintel_stream *a, *b;
+    struct lintel_frame frame;
+    uint32_t next = 0;
+    int fds[2], rc = 0;
+
+    (void)state;
+    make_pair(fds, 4096);
+    a = stream_on(fds[0], NULL);
+    b = stream_on(fds[1], NULL);
+    for (uint32_t i = 0; i < FRAMES; i++)
+        if (i % 1000 == 500)
+            assert_int_equal(send_ref_n(a, i, 5000 + i, &released, 0), LINTEL_OK);
+        else
+            assert_int_equal(send_n(a, i, i % 1000, 0), LINTEL_OK);
+    assert_true(lintel_stream_queued(a) > 4 * LINTEL_GATHER_SIZE);
+    while (next < FRAMES) {
+        assert_true(lintel_stream_flush(a, 0) >= 0);
+        while ((rc = lintel_stream_recv(b, &frame, 0)) == 1) {
+            expect_frame(&frame, next, next % 1000 == 500 ? 5000 + next : next % 1000);
+            next++;
+        }
+        assert_int_equal(rc, 0);
+    }
+    assert_int_equal(released.count, FRAMES / 1000);
+    lintel_stream_close(a);
+    lintel_stream_close(b);
+}
+
 /* A queue that could not be written is not tried again with every frame of an event loop. */
 static void stream_blocked_queue_is_left_alone_until_flushed(void **state)
 {
@@ -2066,6 +2098,7 @@ int main(void)
         TEST(stream_views_outlive_a_send_that_receives),
         TEST(stream_recv_honours_the_deadline),
         TEST(stream_send_honours_the_deadline),
+        TEST(stream_queue_of_an_event_loop_takes_any_frame),
         TEST(stream_blocked_queue_is_left_alone_until_flushed),
         TEST(stream_begun_frame_has_a_deadline_that_drips_do_not_put_off),
         TEST(stream_begun_frame_that_comes_in_time_is_given),

@@ -39,7 +39,6 @@ static int new_decoder(struct lintel_stream *s, const struct lintel_stream_optio
     if (s->max_frame == 0)
         s->max_frame = most < LINTEL_FRAME_LIMIT ? most : LINTEL_FRAME_LIMIT;
     s->max_memory = o->max_memory != 0 ? o->max_memory : s->max_frame + ((uint64_t)1 << 20);
-    s->trailed = lintel_layout_trailer_max(s->layout) > 0;
     s->overhead =
         (uint16_t)(lintel_layout_header_max(s->layout) + lintel_layout_trailer_max(s->layout));
     return LINTEL_OK;

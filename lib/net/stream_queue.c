@@ -30,7 +30,7 @@ static void free_storage(struct lintelp_queue *queue)
     queue->bytes = NULL;
     queue->refs = NULL;
     queue->frames = NULL;
-    queue->capacity = queue->ref_capacity = queue->frame_capacity = 0;
+    queue->capacity = queue->ref_capacity = queue->frame_capacity = queue->plain_end = 0;
 }
 
 void lintelp_queue_free(struct lintelp_queue *queue)
@@ -75,6 +75,17 @@ static void *make_room(const struct lintelp_queue *queue, void *array, size_t it
     return to;
 }
 
+/* As far as there is room, and not more than LINTEL_GATHER_SIZE are queued. */
+static size_t plain_end(const struct lintelp_queue *queue)
+{
+    size_t size = lintelp_queue_size(queue);
+    size_t room = size < LINTEL_GATHER_SIZE ? LINTEL_GATHER_SIZE - size : 0;
+
+    if (room > queue->capacity - queue->tail)
+        room = queue->capacity - queue->tail;
+    return queue->tail + room;
+}
+
 int lintelp_queue_reserve(struct lintelp_queue *queue, size_t size, size_t refs)
 {
     void *array;
@@ -100,6 +111,7 @@ int lintelp_queue_reserve(struct lintelp_queue *queue, size_t size, size_t refs)
             return LINTEL_E_NOMEM;
         queue->refs = array;
     }
+    queue->plain_end = plain_end(queue);
     return LINTEL_OK;
 }
 
@@ -119,6 +131,7 @@ void lintelp_queue_put_ref(struct lintelp_queue *queue, const void *payload, siz
     ref->owned = 0;
     queue->before += ref->before;
     queue->referred += size;
+    queue->plain_end = queue->tail;
 }
 
 size_t lintelp_queue_own(struct lintelp_queue *queue, const void *payload, void *copy)
@@ -185,6 +198,7 @@ static void reset(struct lintelp_queue *queue)
         pop_ref(queue);
     queue->head = queue->tail = queue->before = queue->referred = queue->begun = 0;
     queue->ref_head = queue->ref_tail = queue->frame_head = queue->frame_tail = 0;
+    queue->plain_end = plain_end(queue);
 }
 
 /* Take written bytes off the parts. */

@@ -26,6 +26,7 @@ struct lintelp_queue {
     const struct lintel_allocator *allocator;
     uint8_t *bytes;
     size_t head, tail, capacity; /* head <= tail <= capacity */
+    size_t plain_end;            /* bytes put up to here need no further look; it may lag */
     size_t before;   /* sum over refs: bytes of the buffer that are not behind the last */
     size_t referred; /* sum over refs: bytes that are not written */
     struct lintelp_ref *refs;

@@ -13,12 +13,6 @@
 #define REF_MIN    ((size_t)4 * 1024)  /* a smaller payload is copied sooner than referred to */
 #define DIRECT_MIN ((size_t)32 * 1024) /* a larger one is written from the caller's memory */
 
-#if defined(__GNUC__)
-#define ALWAYS_INLINE inline __attribute__((always_inline))
-#else
-#define ALWAYS_INLINE inline
-#endif
-
 /* ---- writing --------------------------------------------------------------------------------- */
 
 static int send_failed(struct lintel_stream *s, int number)
@@ -145,21 +139,6 @@ static int refuse(struct lintel_stream *s, const struct lintel_error *error)
     return lintelp_stream_note(s, error->status, 0, ABOUT_DETAIL);
 }
 
-/* What is wrong with a header that could not be put: it is put again, with an error record. */
-static int refuse_header(struct lintel_stream *s, const struct lintel_header *header, size_t size)
-{
-    struct lintelp_queue *q = s->queue;
-    struct lintel_error error;
-    size_t used, trailer;
-    int rc = lintel_frame_put_header(s->layout, q->bytes + q->tail, s->overhead, &used, header,
-                                     size, &error);
-
-    if (rc == LINTEL_OK)
-        rc = lintel_frame_put_trailer(s->layout, q->bytes + q->tail, s->overhead, &trailer, header,
-                                      &error);
-    return rc < 0 ? refuse(s, &error) : LINTEL_E_USAGE;
-}
-
 static int refuse_size(struct lintel_stream *s, size_t size)
 {
     struct lintel_error error;
@@ -183,7 +162,8 @@ static int may_send(struct lintel_stream *s, size_t size)
         return refuse_size(s, size);
     if (s->queue == NULL && (s->queue = lintelp_queue_new(s->allocator)) == NULL)
         return lintelp_stream_note(s, LINTEL_E_NOMEM, 0, ABOUT_NOTHING);
-    s->plain_below = s->max_frame < DIRECT_MIN ? (size_t)s->max_frame + 1 : DIRECT_MIN;
+    if (s->trace == NULL && lintel_layout_trailer_max(s->layout) == 0)
+        s->plain_below = s->max_frame < DIRECT_MIN ? (size_t)s->max_frame + 1 : DIRECT_MIN;
     return LINTEL_OK;
 }
 
@@ -221,27 +201,25 @@ struct ends {
 };
 
 /* Encode a frame around `between` bytes, which the caller fills in. Nothing is queued yet. */
-static ALWAYS_INLINE int put_ends(struct lintel_stream *s, const struct lintel_header *header,
-                                  size_t size, size_t between, size_t refs, struct ends *out)
+static int put_ends(struct lintel_stream *s, const struct lintel_header *header, size_t size,
+                    size_t between, size_t refs, struct ends *out)
 {
     struct lintelp_queue *q = s->queue;
     size_t room = s->overhead + between;
+    struct lintel_error error;
     int rc;
 
-    if ((refs > 0 || room > q->capacity - q->tail || q->frame_tail == q->frame_capacity) &&
-        lintelp_queue_reserve(q, room, refs) < 0)
+    if (lintelp_queue_reserve(q, room, refs) < 0)
         return lintelp_stream_note(s, LINTEL_E_NOMEM, 0, ABOUT_NOTHING);
     out->header = q->bytes + q->tail;
-    out->trailer_size = 0;
     rc = lintel_frame_put_header(s->layout, out->header, room, &out->header_size, header, size,
-                                 NULL);
+                                 &error);
     if (rc < 0)
-        return refuse_header(s, header, size);
+        return refuse(s, &error);
     out->trailer = out->header + out->header_size + between;
-    if (s->trailed)
-        rc = lintel_frame_put_trailer(s->layout, out->trailer, room - out->header_size - between,
-                                      &out->trailer_size, header, NULL);
-    return rc < 0 ? refuse_header(s, header, size) : LINTEL_OK;
+    rc = lintel_frame_put_trailer(s->layout, out->trailer, room - out->header_size - between,
+                                  &out->trailer_size, header, &error);
+    return rc < 0 ? refuse(s, &error) : LINTEL_OK;
 }
 
 static void trace_out(struct lintel_stream *s, struct ends ends, const void *payload, size_t size)
@@ -259,8 +237,8 @@ static void trace_out(struct lintel_stream *s, struct ends ends, const void *pay
 }
 
 /* Queue a frame with a copy of its payload. On failure nothing has changed. */
-static ALWAYS_INLINE int put_copied(struct lintel_stream *s, const struct lintel_header *header,
-                                    const void *payload, size_t size)
+static int put_copied(struct lintel_stream *s, const struct lintel_header *header,
+                      const void *payload, size_t size)
 {
     struct ends ends;
     size_t wire;
@@ -300,8 +278,8 @@ static int put_referred(struct lintel_stream *s, const struct lintel_header *hea
     return LINTEL_OK;
 }
 
-static ALWAYS_INLINE int send_copied(struct lintel_stream *s, const struct lintel_header *header,
-                                     const void *payload, size_t size, int timeout_ms)
+static int send_copied(struct lintel_stream *s, const struct lintel_header *header,
+                       const void *payload, size_t size, int timeout_ms)
 {
     int rc;
 
@@ -363,27 +341,44 @@ static int send_direct(struct lintel_stream *s, const struct lintel_header *head
     return rc;
 }
 
-/* A first, a last or a large frame. */
-static int send_with_care(struct lintel_stream *s, const struct lintel_header *header,
-                          const void *payload, size_t size, int timeout_ms)
+/* The plain way of most frames, without a step that is not needed. Returns 1, or 0 and nothing has
+ * changed: the frame needs a further look. */
+static inline int send_plainly(struct lintel_stream *s, const struct lintel_header *header,
+                               const void *payload, size_t size)
 {
-    int rc = may_send(s, size);
+    struct lintelp_queue *q = s->queue;
+    size_t room = s->overhead + size, wire;
+    uint8_t *at;
 
-    if (rc < 0)
-        return rc;
-    if (size < DIRECT_MIN)
-        return send_copied(s, header, payload, size, timeout_ms);
-    return send_direct(s, header, payload, size, timeout_ms);
+    if (q->tail > q->plain_end || room > q->plain_end - q->tail ||
+        q->frame_tail == q->frame_capacity)
+        return 0;
+    at = q->bytes + q->tail;
+    if (lintel_frame_put_header(s->layout, at, room, &wire, header, size, NULL) < 0)
+        return 0;
+    if (size > 0)
+        memcpy(at + wire, payload, size);
+    wire += size;
+    lintelp_queue_put(q, wire);
+    lintelp_queue_end_frame(q, wire);
+    s->counters.payloads_copied += size;
+    return 1;
 }
 
 int lintel_stream_send(struct lintel_stream *stream, const struct lintel_header *header,
                        const void *payload, size_t size, int timeout_ms)
 {
+    int rc;
+
     if (stream == NULL || header == NULL || (payload == NULL && size > 0))
         return LINTEL_E_USAGE;
-    if (size < stream->plain_below)
+    if (size < stream->plain_below && send_plainly(stream, header, payload, size))
+        return LINTEL_OK;
+    if ((rc = may_send(stream, size)) < 0)
+        return rc;
+    if (size < DIRECT_MIN)
         return send_copied(stream, header, payload, size, timeout_ms);
-    return send_with_care(stream, header, payload, size, timeout_ms);
+    return send_direct(stream, header, payload, size, timeout_ms);
 }
 
 int lintel_stream_send_ref(struct lintel_stream *stream, const struct lintel_header *header,

@@ -41,7 +41,7 @@ struct lintel_stream {
     void *trace_user;
     struct lintel_error *detail; /* of a refused header; NULL: none, or no memory for it */
     uint64_t max_frame, max_memory;
-    size_t plain_below;     /* a payload of fewer bytes can be sent without further ado; 0: none */
+    size_t plain_below;     /* a payload of fewer bytes may go the plain way; 0: none */
     uint64_t waited;        /* ns that the begun frame was waited for, up to waiting_since */
     uint64_t waiting_since; /* on the clock; 0: it stands still */
     struct lintel_counters counters;
@@ -50,7 +50,6 @@ struct lintel_stream {
     int in_errno, out_errno, last_errno;
     int16_t in_status, out_status, last_status; /* in and out are sticky; 0 or below */
     uint16_t overhead;                          /* bytes of header and trailer, at most */
-    uint8_t trailed;                            /* 1: the layout has a trailer */
     uint8_t last_about;                         /* enum lintelp_about */
     uint8_t in_about;                           /* the same of in_status */
     unsigned closing : 1;                       /* lintel_stream_shutdown() was called */
