@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#define LEAST_CAPACITY ((size_t)256)        /* a block for tails; law 2 would allow 16 KiB */
 #define FIRST_CAPACITY ((size_t)16 * 1024)  /* law 2: growth by doubling begins here, at most */
 #define BUSY_CAPACITY  ((size_t)256 * 1024) /* what a busy stream of small frames may earn */
 
@@ -121,13 +122,14 @@ void lintel_decoder_reset(struct lintel_decoder *d)
     d->piece = NULL;
     d->at = d->size = d->given = 0;
     d->given_header = 0;
+    d->given_left = 0;
     d->offset = d->need = d->skip = d->skip_left = d->skipped = 0;
 }
 
 /* ---- storage --------------------------------------------------------------------------------- */
 
 /* Payload that was given in pieces goes; the header in front of it stays. */
-static void drop_given(struct lintel_decoder *d)
+static LINTELP_APART void drop_given(struct lintel_decoder *d)
 {
     uint8_t *payload = d->own + d->begin + d->given_header;
     size_t rest = d->end - d->begin - d->given_header - d->given;
@@ -139,7 +141,7 @@ static void drop_given(struct lintel_decoder *d)
 }
 
 /* Ends the life of all views. */
-static void begin_feed(struct lintel_decoder *d)
+static inline void begin_feed(struct lintel_decoder *d)
 {
     d->live = d->other_live = 0;
     if (d->given > 0)
@@ -233,7 +235,7 @@ int lintelp_decoder_make_room(struct lintel_decoder *d, size_t size)
     if (size > d->max_memory || used > d->max_memory - size)
         return lintelp_decoder_over_budget(d, (uint64_t)used + size);
     if (capacity == 0)
-        capacity = 64;
+        capacity = LEAST_CAPACITY;
     while (capacity - used < size || capacity < used)
         capacity = capacity <= d->max_memory / 2 ? 2 * capacity : (size_t)d->max_memory;
     return move_to(d, capacity);
@@ -259,7 +261,7 @@ static int may_feed(const struct lintel_decoder *d)
 }
 
 /* Begin a drip: so many bytes may come before the step has to look again, and storage has room. */
-static void begin_drip(struct lintel_decoder *d)
+static inline void begin_drip(struct lintel_decoder *d)
 {
     size_t have = d->end - d->begin;
     size_t room = d->capacity - d->end;

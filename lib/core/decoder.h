@@ -49,7 +49,8 @@ struct lintel_decoder {
      * payload behind it are given already. given_header 0: it is not. */
     uint32_t given_header;
     size_t given;
-    uint64_t given_length, given_position; /* of the payload: whole, and given so far */
+    uint64_t given_left;      /* bytes of the payload that are not given yet */
+    uint64_t given_length;    /* bytes of it whole */
     uint64_t skip, skip_left; /* the frame at the front is passed over: its size, what is left */
     uint64_t skipped;
 };

@@ -4,6 +4,7 @@
  */
 #include "core/decoder.h"
 #include "core/explain.h"
+#include "core/internal.h"
 
 /* Pieces show the header in own storage, so that it may not move when the trailer comes out of the
  * same feed: room for it is made before the first of them. */
@@ -18,21 +19,21 @@ static int begin_pieces(struct lintel_decoder *d, const struct lintelp_judgement
         return LINTEL_E_NOMEM;
     d->given_header = j->header_size;
     d->given_length = j->length;
-    d->given_position = 0;
+    d->given_left = j->length;
     d->given = 0;
     d->need = 0;
     d->drips = 0;
     return 2;
 }
 
-static void tell(struct lintel_decoder *d, struct lintel_piece *out, const uint8_t *bytes,
-                 size_t size)
+static inline void tell(struct lintel_decoder *d, struct lintel_piece *out, const uint8_t *bytes,
+                        size_t size)
 {
     out->header = d->own + d->begin;
     out->header_size = d->given_header;
     out->bytes = bytes;
     out->size = size;
-    out->position = d->given_position;
+    out->position = d->given_length - d->given_left;
     out->length = d->given_length;
     out->trailer = bytes + size;
     out->trailer_size = 0;
@@ -42,7 +43,7 @@ static void tell(struct lintel_decoder *d, struct lintel_piece *out, const uint8
 }
 
 /* The frame is behind us; trailer bytes of it lie in own storage. */
-static void end_pieces(struct lintel_decoder *d, struct lintel_piece *out, uint32_t trailer)
+static inline void end_pieces(struct lintel_decoder *d, struct lintel_piece *out, uint32_t trailer)
 {
     out->last = 1;
     d->offset += d->given_header + d->given_length + trailer;
@@ -53,20 +54,19 @@ static void end_pieces(struct lintel_decoder *d, struct lintel_piece *out, uint3
 
 static int truncated(struct lintel_decoder *d, size_t trailer_have, uint64_t trailer_need)
 {
-    uint64_t have = d->given_header + d->given_position + trailer_have;
+    uint64_t have = d->given_header + d->given_length - d->given_left + trailer_have;
     return lintelp_decoder_finish(d, NULL, have, d->given_header + d->given_length + trailer_need);
 }
 
 static int next_of_payload(struct lintel_decoder *d, struct lintel_piece *out)
 {
-    uint64_t left = d->given_length - d->given_position;
     size_t own = d->end - d->begin - d->given_header - d->given;
     size_t size = own > 0 ? own : d->size - d->at;
 
     if (size == 0)
         return d->ended ? truncated(d, 0, lintelp_trailer_least(d->layout)) : 0;
-    if (size > left)
-        size = (size_t)left;
+    if (size > d->given_left)
+        size = (size_t)d->given_left;
     if (!d->live && reserve_trailer(d) < 0)
         return LINTEL_E_NOMEM;
     tell(d, out, own > 0 ? d->own + d->begin + d->given_header + d->given : d->piece + d->at, size);
@@ -74,8 +74,8 @@ static int next_of_payload(struct lintel_decoder *d, struct lintel_piece *out)
         d->given += size;
     else
         d->at += size;
-    d->given_position += size;
-    if (d->given_position == d->given_length && d->layout->trailer_max == 0)
+    d->given_left -= size;
+    if (d->given_left == 0 && d->layout->trailer_max == 0)
         end_pieces(d, out, 0);
     return 1;
 }
@@ -170,13 +170,10 @@ static int look(struct lintel_decoder *d, struct lintel_piece *out)
     return lintelp_decoder_append(d, left) < 0 ? LINTEL_E_NOMEM : 2;
 }
 
-int lintel_decoder_next_piece(struct lintel_decoder *decoder, struct lintel_piece *out)
+static LINTELP_APART int next_piece(struct lintel_decoder *d, struct lintel_piece *out)
 {
-    struct lintel_decoder *d = decoder;
     int rc = 2;
 
-    if (d == NULL || out == NULL)
-        return LINTEL_E_USAGE;
     if (d->status < 0)
         return d->status;
     while (rc == 2) {
@@ -187,10 +184,70 @@ int lintel_decoder_next_piece(struct lintel_decoder *decoder, struct lintel_piec
         }
         if (d->given_header == 0)
             rc = look(d, out);
-        else if (d->given_position < d->given_length)
+        else if (d->given_left > 0)
             rc = next_of_payload(d, out);
         else
             rc = next_of_trailer(d, out);
     }
     return rc;
+}
+
+/* A header of lintel's own layout at the front of what was fed, with some of its payload: the
+ * payload's length if it needs no second look and is stored now; 0, and nothing has changed. */
+static inline uint64_t begin_lintel(struct lintel_decoder *d, const uint8_t *p, size_t have)
+{
+    uint64_t length;
+
+    if (d->quick != QUICK_LINTEL || have <= LINTEL_HEADER_SIZE || d->begin != d->end ||
+        d->capacity - d->end < LINTEL_HEADER_SIZE || d->skip > 0 || !lintelp_is_plain(p))
+        return 0;
+    length = lintelp_length(p);
+    if (length > d->raw_span || length <= have - LINTEL_HEADER_SIZE)
+        return 0;
+    memcpy(d->own + d->end, p, LINTEL_HEADER_SIZE);
+    d->end += LINTEL_HEADER_SIZE;
+    d->given_header = LINTEL_HEADER_SIZE;
+    d->given_length = length;
+    d->need = 0;
+    d->drips = 0;
+    return length;
+}
+
+/* Where a payload goes on in what was fed, next to nothing is to be decided. */
+int lintel_decoder_next_piece(struct lintel_decoder *decoder, struct lintel_piece *out)
+{
+    struct lintel_decoder *d = decoder;
+    const uint8_t *bytes;
+    uint64_t left;
+    size_t size;
+
+    if (d == NULL || out == NULL)
+        return LINTEL_E_USAGE;
+    left = d->given_left;
+    size = d->size - d->at;
+    bytes = d->piece + d->at;
+    if (d->status < 0 || d->ended || d->given > 0)
+        return next_piece(d, out);
+    if (left == 0) {
+        left = begin_lintel(d, bytes, size);
+        if (left == 0)
+            return next_piece(d, out);
+        bytes += LINTEL_HEADER_SIZE;
+        size -= LINTEL_HEADER_SIZE;
+    } else if (d->end - d->begin != d->given_header) {
+        return next_piece(d, out);
+    } else if (size == 0) {
+        return 0;
+    } else if (size >= left) {
+        if (d->layout->trailer_max > 0)
+            return next_piece(d, out);
+        size = (size_t)left;
+    }
+    d->given_left = left;
+    tell(d, out, bytes, size);
+    d->at = (size_t)(bytes - d->piece) + size;
+    d->given_left = left - size;
+    if (left == size)
+        end_pieces(d, out, 0);
+    return 1;
 }
