@@ -291,6 +291,29 @@ static void layout_describes_itself(void **state)
     lintel_layout_free(layout);
 }
 
+static void layout_tells_how_sums_run(void **state)
+{
+    struct lintel_layout *layout =
+        make_layout("!H:length-2+5-4 b:plain b:zero+0 B:up+9,masked&3 *");
+    int64_t least;
+    uint64_t greatest;
+    (void)state;
+
+    assert_int_equal(lintel_layout_sums(layout, 0, &least, &greatest), 1);
+    assert_true(least == -2 && greatest == 3);
+    assert_int_equal(lintel_layout_sums(layout, 1, &least, &greatest), 0);
+    assert_true(least == 0 && greatest == 0);
+    assert_int_equal(lintel_layout_sums(layout, 2, &least, &greatest), 1);
+    assert_int_equal(lintel_layout_sums(layout, 3, &least, &greatest), 1);
+    assert_true(least == 0 && greatest == 9);
+    assert_int_equal(lintel_layout_sums(layout, 4, &least, &greatest), 1);
+    assert_int_equal(lintel_layout_sums(layout, 5, &least, &greatest), LINTEL_E_USAGE);
+    assert_int_equal(lintel_layout_sums(layout, 0, NULL, &greatest), LINTEL_E_USAGE);
+    assert_int_equal(lintel_layout_sums(layout, 0, &least, NULL), LINTEL_E_USAGE);
+    assert_int_equal(lintel_layout_sums(NULL, 6, &least, &greatest), 0);
+    lintel_layout_free(layout);
+}
+
 /* ---- numbers --------------------------------------------------------------------------------- */
 
 /* Every word of 8 and 16 bits through every op: what goes in comes out, what cannot is refused. */
@@ -589,6 +612,7 @@ int main(void)
         cmocka_unit_test(layout_default_is_what_the_text_makes),
         cmocka_unit_test(layout_null_is_the_default),
         cmocka_unit_test(layout_describes_itself),
+        cmocka_unit_test(layout_tells_how_sums_run),
         cmocka_unit_test(view_inverts_what_it_computes),
         cmocka_unit_test(view_arithmetic_is_64_bits_wide),
         cmocka_unit_test(varint_is_exact),

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "diagram.h"
+#include "generate.h"
 #include "tool.h"
 
 /* ---- the list -------------------------------------------------------------------------------- */
@@ -133,17 +134,78 @@ static int print_one(const char *text)
     return TOOL_OK;
 }
 
+/* ---- for other programs ---------------------------------------------------------------------- */
+
+struct made {
+    int c, dissector, dictionary;
+    const char *prefix;
+    uint64_t port;
+};
+
+static int make(const struct made *made, const char *text)
+{
+    struct generate_job job = {.port = made->port};
+    struct lintel_layout *layout;
+    struct lintel_error error;
+    int rc = lintel_layout_new(&layout, text, NULL, &error);
+    if (rc == LINTEL_E_SYNTAX)
+        return tool_misuse("%s", error.text);
+    if (rc != LINTEL_OK)
+        return tool_fail_error(NULL, &error);
+    rc = generate_open(&job, layout, text, made->prefix);
+    if (rc == TOOL_OK)
+        rc = made->c           ? generate_c(&job)
+             : made->dissector ? generate_dissector(&job)
+                               : generate_dictionary(&job);
+    lintel_layout_free(layout);
+    return rc;
+}
+
+static int check_made(const struct made *made, int operands)
+{
+    if (made->c + made->dissector + made->dictionary > 1)
+        return tool_misuse("one of --c, --dissector and --dictionary");
+    if ((made->c || made->dissector) && operands == 0)
+        return tool_misuse("--%s wants NAME or SPEC", made->c ? "c" : "dissector");
+    if (made->prefix && (operands == 0 || !(made->c || made->dissector || made->dictionary)))
+        return tool_misuse("--prefix is for --c, --dissector and --dictionary of one layout");
+    if (made->port && !made->dissector)
+        return tool_misuse("--port is for --dissector");
+    return TOOL_OK;
+}
+
 int cmd_layout(int argc, char **argv)
 {
+    struct made made = {0, 0, 0, NULL, 0};
+    const struct tool_option options[] = {
+        {"c", 0, TOOL_FLAG, NULL, "print a C header with inline accessors", &made.c, 0, 0},
+        {"dissector", 0, TOOL_FLAG, NULL, "print a Wireshark dissector in Lua", &made.dissector, 0,
+         0},
+        {"dictionary", 0, TOOL_FLAG, NULL,
+         "print a dictionary for libFuzzer and AFL; of all known\nlayouts without NAME",
+         &made.dictionary, 0, 0},
+        {"prefix", 0, TOOL_TEXT, "NAME",
+         "what the names in there begin with (the layout's name;\nof a SPEC: frame)", &made.prefix,
+         0, 0},
+        {"port", 0, TOOL_NUMBER, "N", "the TCP port of the dissector (none)", &made.port, 1, 65535},
+        TOOL_OPTIONS_END};
     const struct tool_usage usage = {
         "[NAME|SPEC]",
         "Lists the known layouts, each with what it is and where it is specified; draws the one\n"
-        "that is named or written out as a bit diagram, and says what its fields are.\n",
-        NULL, 0};
+        "that is named or written out as a bit diagram, and says what its fields are; or makes\n"
+        "something of it for another program.\n",
+        options, 0};
     int status = tool_options(&argc, argv, &usage);
     if (status >= 0)
         return status;
     if (argc > 1)
         return tool_misuse("one NAME or SPEC, not %d", argc);
+    status = check_made(&made, argc);
+    if (status != TOOL_OK)
+        return status;
+    if (made.dictionary && argc == 0)
+        return generate_dictionary(NULL);
+    if (made.c || made.dissector || made.dictionary)
+        return make(&made, argv[0]);
     return argc == 0 ? print_list() : print_one(argv[0]);
 }

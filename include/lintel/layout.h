@@ -152,6 +152,18 @@ LINTEL_API
 const char *lintel_layout_constant_text(const struct lintel_layout *layout, size_t view,
                                         size_t *length);
 
+/*
+ * How the sums of a view run, taken from left to right: the least and the greatest they come to, 0
+ * among them (-2 and 1 for "-2+3"). With mask, shift and factor this says which words it reads: a
+ * number is from -least to 2^64-1-greatest before the sums.
+ *
+ * Returns  1 if the view has ops at all (without, a code with a sign may be below zero), else 0
+ *          LINTEL_E_USAGE  a view that does not exist, or a NULL
+ */
+LINTEL_API
+int lintel_layout_sums(const struct lintel_layout *layout, size_t view, int64_t *least,
+                       uint64_t *greatest);
+
 /* How many fields it has, nameless ones too. */
 LINTEL_API
 size_t lintel_layout_field_count(const struct lintel_layout *layout);

@@ -189,6 +189,17 @@ const char *lintel_layout_constant_text(const struct lintel_layout *layout, size
     return l->views[view].written;
 }
 
+int lintel_layout_sums(const struct lintel_layout *layout, size_t view, int64_t *least,
+                       uint64_t *greatest)
+{
+    const struct lintel_layout *l = or_default(layout);
+    if (view >= l->view_count || least == NULL || greatest == NULL)
+        return LINTEL_E_USAGE;
+    *least = l->views[view].low;
+    *greatest = l->views[view].high;
+    return l->views[view].ops;
+}
+
 /* ---- numbers --------------------------------------------------------------------------------- */
 
 int lintelp_view_is_signed(const struct lintelp_view *view)
