@@ -4,8 +4,9 @@
  * median of the ratios of its rounds. `make bench` prints the table, `bench/bench --json` one
  * object a line.
  *
- * In memory: thread CPU time of this process. Over sockets: wall time with both ends on one
- * processor, so that it is the work of both ends and no waiting for another processor to wake up.
+ * In memory: thread CPU time of this process. Over sockets both ends are on one processor, so that
+ * nothing waits for another one to wake up: wall time for a round trip, processor time of both ends
+ * for one way.
  */
 #define _GNU_SOURCE
 #include "bench.h"

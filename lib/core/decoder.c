@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define LEAST_CAPACITY ((size_t)256)        /* a block for tails; law 2 would allow 16 KiB */
+#define LITTLE         ((size_t)4 * 1024)   /* so little is moved to the front for more room */
 #define FIRST_CAPACITY ((size_t)16 * 1024)  /* law 2: growth by doubling begins here, at most */
 #define BUSY_CAPACITY  ((size_t)256 * 1024) /* what a busy stream of small frames may earn */
 
@@ -340,7 +341,7 @@ int lintel_decoder_space(struct lintel_decoder *decoder, void **space, size_t *s
     begin_feed(d);
     used = d->end - d->begin;
     wanted = d->need > used && d->need - used < SIZE_MAX ? (size_t)(d->need - used) : 1;
-    if (d->begin > 0 && d->begin >= used && d->capacity - d->end < wanted) {
+    if (d->begin > 0 && (used <= LITTLE || (d->begin >= used && d->capacity - d->end < wanted))) {
         memmove(d->own, d->own + d->begin, used);
         d->begin = 0;
         d->end = used;
