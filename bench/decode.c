@@ -126,7 +126,7 @@ static size_t decode_once(struct lintel_decoder *decoder, const struct set *set,
 static double decode(const struct set *set, size_t piece, int batch)
 {
     struct lintel_decoder *decoder;
-    size_t times = piece == 1 ? 1 : repeats(set), count = 0;
+    size_t times = repeats(set), count = 0;
     double start;
 
     if (lintel_decoder_new(&decoder, NULL, NULL) < 0)
@@ -161,11 +161,6 @@ static double batches_1448(size_t size)
     return decode(frames_of(size, 0), 1448, 1);
 }
 
-static double bytewise(size_t size)
-{
-    return decode(frames_of(size, 0), 1, 0);
-}
-
 /* ---- byte by byte ---------------------------------------------------------------------------- */
 
 static double hand_bytewise(size_t size)
@@ -180,6 +175,34 @@ static double hand_bytewise(size_t size)
     bench_sink += h.sum;
     free(h.buffer);
     return start / (double)h.frames;
+}
+
+static double bytewise(size_t size)
+{
+    const struct set *set = frames_of(size, 0);
+    struct lintel_decoder *decoder;
+    struct lintel_frame frame;
+    size_t count = 0;
+    uint64_t sum = 0;
+    double start;
+
+    if (lintel_decoder_new(&decoder, NULL, NULL) < 0)
+        bench_fail("decoder");
+    start = bench_cpu_ns();
+    for (size_t i = 0; i < set->size; i++) {
+        if (lintel_decoder_feed(decoder, set->bytes + i, 1) < 0)
+            bench_fail("feed");
+        while (lintel_decoder_next(decoder, &frame) == 1) {
+            sum += use(&frame);
+            count++;
+        }
+    }
+    start = bench_cpu_ns() - start;
+    bench_sink += sum;
+    if (count != set->frames)
+        bench_fail("frames are missing");
+    lintel_decoder_free(decoder);
+    return start / (double)count;
 }
 
 /* ---- payloads in pieces ---------------------------------------------------------------------- */
