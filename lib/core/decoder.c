@@ -117,7 +117,8 @@ void lintel_decoder_reset(struct lintel_decoder *d)
     if (d == NULL)
         return;
     free_error(d);
-    d->ended = d->live = d->other_live = d->full = d->drips = 0;
+    d->ended = d->live = d->other_live = d->full = 0;
+    d->drip = 0;
     d->status = LINTEL_OK;
     d->begin = d->end = d->lent = 0;
     d->piece = NULL;
@@ -261,37 +262,34 @@ static int may_feed(const struct lintel_decoder *d)
     return may_space(d);
 }
 
-/* Begin a drip: so many bytes may come before the step has to look again, and storage has room. */
-static inline void begin_drip(struct lintel_decoder *d)
+/* How many bytes may come before the step has to look again and storage runs out, and one. */
+static inline size_t drip_of(const struct lintel_decoder *d)
 {
     size_t have = d->end - d->begin;
     size_t room = d->capacity - d->end;
 
-    d->drip = 0;
     if (d->need <= have || d->skip > 0)
-        return;
-    if (d->need - have - 1 < room)
-        room = (size_t)(d->need - have - 1);
-    d->drip = room;
+        return 0;
+    return 1 + (d->need - have - 1 < room ? (size_t)(d->need - have - 1) : room);
 }
 
 static LINTELP_APART int feed_some(struct lintel_decoder *d, const uint8_t *bytes, size_t size)
 {
-    if (!d->drips) {
+    if (d->drip == 0) {
         int rc = may_feed(d);
         if (rc < 0)
             return rc;
         d->lent = 0;
         begin_feed(d);
-        begin_drip(d);
+        d->drip = drip_of(d);
     }
-    d->drips = size > 0 && size <= d->drip;
-    if (d->drips) {
+    if (size > 0 && size < d->drip) {
         memcpy(d->own + d->end, bytes, size);
         d->end += size;
         d->drip -= size;
         return LINTEL_OK;
     }
+    d->drip = 0;
     d->piece = bytes;
     d->at = 0;
     d->size = size;
@@ -306,7 +304,7 @@ int lintel_decoder_feed(struct lintel_decoder *decoder, const void *bytes, size_
 
     if (d == NULL || (bytes == NULL && size > 0))
         return LINTEL_E_USAGE;
-    if (size != 1 || !d->drips || d->drip == 0)
+    if (size != 1 || d->drip < 2)
         return feed_some(d, bytes, size);
     d->own[d->end++] = *(const uint8_t *)bytes;
     d->drip--;
@@ -337,7 +335,7 @@ int lintel_decoder_space(struct lintel_decoder *decoder, void **space, size_t *s
     rc = may_space(d);
     if (rc < 0)
         return rc;
-    d->drips = 0;
+    d->drip = 0;
     begin_feed(d);
     used = d->end - d->begin;
     wanted = d->need > used && d->need - used < SIZE_MAX ? (size_t)(d->need - used) : 1;
@@ -372,7 +370,7 @@ int lintel_decoder_end(struct lintel_decoder *decoder)
     if (decoder == NULL)
         return LINTEL_E_USAGE;
     decoder->ended = 1;
-    decoder->drips = 0;
+    decoder->drip = 0;
     return LINTEL_OK;
 }
 
@@ -420,7 +418,7 @@ int lintel_decoder_rest(struct lintel_decoder *decoder, struct lintel_part parts
     parts[0].size = decoder->end - decoder->begin;
     parts[1].bytes = decoder->piece != NULL ? decoder->piece + decoder->at : NULL;
     parts[1].size = decoder->size - decoder->at;
-    decoder->drips = 0;
+    decoder->drip = 0;
     decoder->live = 1;
     decoder->begin = decoder->end;
     decoder->at = decoder->size;
@@ -444,7 +442,7 @@ void lintel_decoder_trim(struct lintel_decoder *decoder)
 
     if (decoder == NULL)
         return;
-    decoder->drips = 0;
+    decoder->drip = 0;
     begin_feed(decoder);
     free_other(decoder);
     decoder->lent = 0;

@@ -28,10 +28,9 @@ struct lintel_decoder {
     uint8_t quick;              /* one of enum quick */
     uint8_t over_limit;
     uint8_t ended;
-    uint8_t drips; /* 1: the last feed was put behind what is there, and more is needed */
-    uint8_t live;  /* 1: views point into own storage */
-    uint8_t full;  /* 1: the space lent last was filled to the end */
-    int status;    /* sticky */
+    uint8_t live;               /* 1: views point into own storage */
+    uint8_t full;               /* 1: the space lent last was filled to the end */
+    int status;                 /* sticky */
     struct lintel_error *error; /* what there is to say of it; NULL: too little memory to say it */
     uint8_t *own;
     size_t begin, end, capacity; /* begin <= end <= capacity */
@@ -42,7 +41,8 @@ struct lintel_decoder {
     uint8_t other_live; /* 1: views point into it */
     const uint8_t *piece;
     size_t at, size; /* at <= size */
-    size_t drip;     /* while drips is 1: bytes that may come before the step looks again */
+    size_t drip;     /* not 0: the last feed was put behind what is there, the frame needs more, and
+                        one byte less than this may come before the step looks again */
     uint64_t offset; /* of the frame at the front */
     uint64_t need;   /* bytes that it has at least; 0: not judged yet */
     /* The frame at the front is given in pieces: its header lies at begin, and so many bytes of

@@ -292,7 +292,7 @@ int lintel_decoder_next(struct lintel_decoder *decoder, struct lintel_frame *out
 
     if (d == NULL || out == NULL)
         return LINTEL_E_USAGE;
-    if (d->drips)
+    if (d->drip > 0)
         return 0;
     if (d->status == LINTEL_OK && d->begin == d->end && d->quick == QUICK_LINTEL && d->skip == 0 &&
         scan_one_lintel(d, out))

@@ -22,7 +22,7 @@ static int begin_pieces(struct lintel_decoder *d, const struct lintelp_judgement
     d->given_left = j->length;
     d->given = 0;
     d->need = 0;
-    d->drips = 0;
+    d->drip = 0;
     return 2;
 }
 
@@ -209,7 +209,7 @@ static inline uint64_t begin_lintel(struct lintel_decoder *d, const uint8_t *p, 
     d->given_header = LINTEL_HEADER_SIZE;
     d->given_length = length;
     d->need = 0;
-    d->drips = 0;
+    d->drip = 0;
     return length;
 }
 
