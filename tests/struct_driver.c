@@ -7,15 +7,16 @@
  *                         or: NAME-OF-STATUS COLUMN
  *
  * FORMAT is in hex. HEX is in hex behind a '.'. A VALUE is u and a number, i and a number, f and
- * the bits of a double in hex, b and bytes in hex. Every case goes through the compiled format and
- * through the faces that do not compile; where they disagree the answer is "differ".
+ * the bits of a double in hex, b and bytes in hex. Every case goes through the compiled format,
+ * once more without its plan for vectors if it has one, and through the faces that do not compile;
+ * where they disagree the answer is "differ".
  */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "lintel/pack.h"
+#include "core/pack.h"
 
 #define LINE_MAX_BYTES 65536
 #define VALUES_MAX     8192
@@ -99,6 +100,21 @@ static int same_result(int compiled, int direct, const struct lintel_error *erro
                                   strstr(error->text, "'c'") != NULL);
 }
 
+/* The plan without vectors gives the same status, text and bytes. */
+static int same_without_vectors(const struct lintel_format *format, int status, const uint8_t *out,
+                                size_t room, const struct lintel_value *values, size_t count,
+                                const struct lintel_error *error)
+{
+    static uint8_t plain[BYTES_MAX];
+    struct lintel_format without = *format;
+    struct lintel_error other;
+
+    without.pairs_count = 0;
+    return lintel_format_pack(&without, plain, room, values, count, &other) == status &&
+           (status < 0 ? strcmp(other.text, error->text) == 0
+                       : memcmp(plain, out, format->size) == 0);
+}
+
 static void do_pack(const char *text, const struct lintel_format *format,
                     const struct lintel_value *values, size_t count)
 {
@@ -120,6 +136,10 @@ static void do_pack(const char *text, const struct lintel_format *format,
         printf("differ: %d and %d\n", status, direct_status);
         return;
     }
+    if (!same_without_vectors(format, status, out, room, values, count, &error)) {
+        printf("differ: with vectors and without\n");
+        return;
+    }
     if (status < 0) {
         print_failure(&error);
         return;
@@ -134,7 +154,9 @@ static void do_unpack(const char *text, const struct lintel_format *format, cons
 {
     static struct lintel_value values[VALUES_MAX];
     static struct lintel_value direct[VALUES_MAX];
+    static struct lintel_value plain[VALUES_MAX];
     static struct lintel_target targets[VALUES_MAX];
+    struct lintel_format without = *format;
     struct lintel_error error;
     size_t count = lintel_format_count(format);
     int status;
@@ -154,8 +176,13 @@ static void do_unpack(const char *text, const struct lintel_format *format, cons
         print_failure(&error);
         return;
     }
+    without.pairs_count = 0;
+    if (lintel_format_unpack(&without, plain, count, bytes, size, NULL) != LINTEL_OK) {
+        printf("differ: without vectors\n");
+        return;
+    }
     for (size_t i = 0; i < count; i++)
-        if (!same_value(&values[i], &direct[i])) {
+        if (!same_value(&values[i], &direct[i]) || !same_value(&values[i], &plain[i])) {
             printf("differ: value %zu\n", i + 1);
             return;
         }

@@ -914,22 +914,135 @@ static void nothing_is_touched_past_the_end(void **state)
 
 /* ---- the plan -------------------------------------------------------------------------------- */
 
-/* Plans and items give the same bytes and the same values for random formats of integers. */
+/* Where a page that may not be touched follows: room for bytes and for values, seen from its end.
+ */
+#define PLAN_VALUES 256
+#define PLAN_BYTES  512
+struct plan_room {
+    uint8_t *values;
+    uint8_t *bytes;
+};
+
+static void plan_room_init(struct plan_room *room)
+{
+    static const uint8_t zeros[PLAN_VALUES * sizeof(struct lintel_value)];
+    room->values = guard_copy(zeros, sizeof zeros);
+    room->bytes = guard_copy(zeros, PLAN_BYTES);
+}
+
+static void plan_room_fini(struct plan_room *room)
+{
+    guard_free(room->values, PLAN_VALUES * sizeof(struct lintel_value));
+    guard_free(room->bytes, PLAN_BYTES);
+}
+
+static void expect_plan_unpacks(const struct plan_room *room, const struct lintel_format *format,
+                                const char *text, const uint8_t *from)
+{
+    struct lintel_value wanted[PLAN_VALUES];
+    struct lintel_value *first = (void *)room->values; /* the last one that is not ours to write */
+    struct lintel_value *values = first + PLAN_VALUES - format->count;
+    uint8_t *bytes = room->bytes + PLAN_BYTES - format->size;
+
+    memcpy(bytes, from, format->size);
+    memset(first, 0xAA, PLAN_VALUES * sizeof *first);
+    lintelp_unpack_items(format, wanted, bytes);
+    assert_int_equal(lintel_format_unpack(format, values, format->count, bytes, format->size, NULL),
+                     LINTEL_OK);
+    for (size_t i = 0; i < format->count; i++)
+        if (values[i].kind != wanted[i].kind || values[i].as.u != wanted[i].as.u ||
+            values[i].size != 0)
+            fail_msg("%s: value %zu", text, i + 1);
+    if (format->count < PLAN_VALUES)
+        assert_true(values[-1].as.u == 0xAAAAAAAAAAAAAAAA);
+}
+
+static int expect_plan_packs(const struct plan_room *room, const struct lintel_format *format,
+                             const char *text, const struct lintel_value *from)
+{
+    struct lintel_value *values = (struct lintel_value *)(void *)room->values;
+    uint8_t wanted[PLAN_BYTES];
+    uint8_t *out = room->bytes + PLAN_BYTES - format->size;
+    struct lintel_error error = {0};
+    struct lintel_error got = {0};
+    int status;
+
+    values += PLAN_VALUES - format->count;
+    memcpy(values, from, format->count * sizeof *values);
+    memset(room->bytes, 0xAA, PLAN_BYTES);
+    status = lintelp_pack_items(format, wanted, values, &error);
+    if (lintel_format_pack(format, out, format->size, values, format->count, &got) != status ||
+        got.at != error.at || strcmp(got.text, error.text) != 0)
+        fail_msg("%s: %s, not %s", text, got.text, error.text);
+    if (status == LINTEL_OK)
+        expect_bytes(text, out, wanted, format->size);
+    assert_int_equal(out[-1], 0xAA);
+    return status;
+}
+
+/* Something that may not fit, or is of another kind. */
+static struct lintel_value spoil(struct lintel_value value, uint64_t *seed)
+{
+    switch (random_bits(seed) % 4) {
+    case 0:
+        return lintel_int(value.as.i);
+    case 1:
+        return lintel_uint(value.as.u);
+    case 2:
+        value.as.u ^= (uint64_t)1 << random_bits(seed) % 64;
+        return value;
+    default:
+        return random_bits(seed) % 2 ? lintel_float(1.0) : lintel_text("x");
+    }
+}
+
+/* What the items do, the plan does, in both directions and with values that are refused. */
+static int expect_plan_agrees(const struct plan_room *room, const struct lintel_format *format,
+                              const char *text, uint64_t *seed)
+{
+    uint8_t bytes[PLAN_BYTES];
+    struct lintel_value values[PLAN_VALUES];
+    int refused = 0;
+
+    for (size_t i = 0; i < format->size; i++)
+        bytes[i] = (uint8_t)random_bits(seed);
+    expect_plan_unpacks(room, format, text, bytes);
+    lintelp_unpack_items(format, values, bytes);
+    assert_int_equal(expect_plan_packs(room, format, text, values), LINTEL_OK);
+    for (int i = 0; i < 8 && format->count > 0; i++) {
+        size_t which = random_bits(seed) % format->count;
+        struct lintel_value before = values[which];
+        values[which] = spoil(before, seed);
+        refused += expect_plan_packs(room, format, text, values) < 0;
+        values[which] = before;
+    }
+    return refused;
+}
+
+static int vectors_are_here(void)
+{
+    struct lintel_format *format = compile("!HBBIII");
+    int here = format->pairs_count > 0;
+    lintel_format_free(format);
+    return here;
+}
+
+/* The plan with vectors, the one without, and the items agree on random formats of integers. */
 static void plan_agrees_with_the_items(void **state)
 {
     static const char codes[] = "bBhHiIlLqQtTx";
+    struct plan_room room;
     uint64_t seed = 42;
     int plans = 0;
+    int vectors = 0;
+    int refused = 0;
     (void)state;
 
+    plan_room_init(&room);
     for (int round = 0; round < 20000; round++) {
         char text[64] = {"<>!="[random_bits(&seed) % 4]};
         size_t length = 1;
         struct lintel_format *format;
-        struct lintel_value values[256];
-        struct lintel_value again[256];
-        uint8_t planned[512];
-        uint8_t plain[512];
         for (uint64_t n = 1 + random_bits(&seed) % 8; n > 0; n--) {
             if (random_bits(&seed) % 4 == 0)
                 text[length++] = (char)('0' + random_bits(&seed) % 10);
@@ -937,26 +1050,80 @@ static void plan_agrees_with_the_items(void **state)
         }
         format = compile(text);
         plans += format->last_bytes > 0;
-        for (size_t i = 0; i < format->size; i++)
-            plain[i] = (uint8_t)random_bits(&seed);
-        lintelp_unpack_items(format, values, plain);
-        assert_int_equal(
-            lintel_format_unpack(format, again, format->count, plain, format->size, NULL),
-            LINTEL_OK);
-        for (size_t i = 0; i < format->count; i++)
-            if (values[i].kind != again[i].kind || values[i].as.u != again[i].as.u ||
-                again[i].size != 0)
-                fail_msg("%s: value %zu", text, i + 1);
-        memset(planned, 0xAA, sizeof planned);
-        assert_int_equal(lintelp_pack_items(format, plain, values, NULL), LINTEL_OK);
-        assert_int_equal(
-            lintel_format_pack(format, planned, format->size, values, format->count, NULL),
-            LINTEL_OK);
-        expect_bytes(text, planned, plain, format->size);
-        assert_int_equal(planned[format->size], 0xAA);
+        if (format->pairs_count > 0) {
+            vectors++;
+            refused += expect_plan_agrees(&room, format, text, &seed);
+            format->pairs_count = 0;
+        }
+        refused += expect_plan_agrees(&room, format, text, &seed);
         lintel_format_free(format);
     }
+    plan_room_fini(&room);
     assert_true(plans > 10000);
+    assert_true(refused > 10000);
+    assert_true(vectors > 3000 || !vectors_are_here());
+}
+
+/* Every size and every number of values that goes into one vector. */
+static void plan_with_vectors_takes_every_size(void **state)
+{
+    static const char *const fills[] = {"B", "b", "xB", "bx"};
+    struct plan_room room;
+    uint64_t seed = 7;
+    (void)state;
+
+    plan_room_init(&room);
+    for (size_t size = 8; size <= 16; size++)
+        for (size_t wide = 0; wide <= size / 2; wide++)
+            for (size_t i = 0; i < 2 * COUNT(fills); i++) {
+                const char *fill = fills[i / 2];
+                char text[64] = {"<>"[i % 2]};
+                size_t bytes = size - 2 * wide;
+                struct lintel_format *format;
+                for (size_t n = 0; n < wide; n++)
+                    strcat(text, n % 2 ? "h" : "H");
+                for (size_t n = 0; n < bytes / strlen(fill); n++)
+                    strcat(text, fill);
+                if (bytes % strlen(fill) != 0)
+                    strcat(text, "B");
+                format = compile(text);
+                assert_int_equal(format->size, size);
+                if (format->count >= 2 && vectors_are_here())
+                    assert_int_equal(format->pairs_count, (format->count + 1) / 2);
+                expect_plan_agrees(&room, format, text, &seed);
+                lintel_format_free(format);
+            }
+    plan_room_fini(&room);
+}
+
+/* An allocator whose blocks are aligned for the widest integers, and no more. */
+static void *resize_askew(void *user, void *ptr, size_t size)
+{
+    uint64_t *block = ptr != NULL ? (uint64_t *)ptr - *(const size_t *)user : NULL;
+
+    if (size == 0) {
+        free(block);
+        return NULL;
+    }
+    block = realloc(block, size + 16);
+    return block != NULL ? block + *(const size_t *)user : NULL;
+}
+
+static void plan_is_aligned_whatever_the_allocator_gives(void **state)
+{
+    struct plan_room room;
+    uint64_t seed = 1;
+    (void)state;
+
+    plan_room_init(&room);
+    for (size_t words = 0; words < 2; words++) {
+        const struct lintel_allocator allocator = {resize_askew, &words};
+        struct lintel_format *format;
+        assert_int_equal(lintel_format_new(&format, "!HBBIII", &allocator, NULL), LINTEL_OK);
+        expect_plan_agrees(&room, format, "!HBBIII", &seed);
+        lintel_format_free(format);
+    }
+    plan_room_fini(&room);
 }
 
 static void plan_is_made_for_a_few_integers_only(void **state)
@@ -1328,6 +1495,8 @@ int main(void)
         cmocka_unit_test(format_new_allocates_by_the_text_not_by_its_counts),
         cmocka_unit_test(nothing_is_touched_past_the_end),
         cmocka_unit_test(plan_agrees_with_the_items),
+        cmocka_unit_test(plan_with_vectors_takes_every_size),
+        cmocka_unit_test(plan_is_aligned_whatever_the_allocator_gives),
         cmocka_unit_test(plan_is_made_for_a_few_integers_only),
         cmocka_unit_test(pack_knows_the_type_of_each_argument),
         cmocka_unit_test(pack_takes_characters_for_c),

@@ -12,6 +12,14 @@
 #include "core/text.h"
 #include "lintel/pack.h"
 
+#if defined(__GNUC__)
+#define LINTELP_LIKELY(x)   __builtin_expect(!!(x), 1)
+#define LINTELP_UNLIKELY(x) __builtin_expect(!!(x), 0)
+#else
+#define LINTELP_LIKELY(x)   (x)
+#define LINTELP_UNLIKELY(x) (x)
+#endif
+
 /* What a code stands for. */
 enum lintelp_form {
     LINTELP_NONE, /* not a code */
@@ -98,17 +106,33 @@ struct lintelp_field {
     uint8_t right;
 };
 
+/*
+ * Two integers of a vector plan: the first pair is the first two values, pair i after it is the two
+ * that begin 2 * i before the end (of an odd number the second value is in two pairs). put is the
+ * shuffle of both as words of 8 bytes to their places in the vector of the wire, get[0] that of the
+ * wire to the first value's word and a zero, get[1] that to a zero and the second one's.
+ */
+struct lintelp_pair {
+    _Alignas(16) uint8_t put[16];
+    uint8_t get[2][16];
+    uint64_t outside[2]; /* as in struct lintelp_field */
+    uint64_t bias[2];
+    uint32_t kinds[2];
+};
+
 struct lintel_format {
     _Alignas(uint64_t) const struct lintel_allocator *allocator; /* fields follow the struct */
     size_t size;
     size_t count;
     size_t items_count;
-    size_t last_bytes; /* of the plan's last window; 0: there is no plan */
+    size_t last_bytes;  /* of the plan's last window; 0: there is no plan */
+    size_t pairs_count; /* 0: there is no vector plan */
     int little;
-    int has_signed; /* a field of the plan is signed */
-    /* Both in the one block of memory that begins with this struct. */
+    int has_signed; /* a field of the plans is signed */
+    /* All in the one block of memory that begins with this struct. */
     struct lintelp_item *items;
     struct lintelp_field *fields; /* count of them */
+    struct lintelp_pair *pairs;
 };
 
 /* Pack and unpack without the plan. */
@@ -117,9 +141,36 @@ int lintelp_pack_items(const struct lintel_format *format, uint8_t *out,
 void lintelp_unpack_items(const struct lintel_format *format, struct lintel_value *values,
                           const uint8_t *bytes);
 
-/* Fill in the plan of a format whose items are integers; there is none where padding leaves a
- * window empty. */
+/* Fill in the plans of a format whose items are integers; windows are not where padding leaves one
+ * empty. */
 void lintelp_plan_make(struct lintel_format *format);
+
+/* ---- the plan for vector instructions -------------------------------------------------------- */
+
+#if defined(__x86_64__) && defined(__LP64__) && defined(__GNUC__)
+#define LINTELP_VECTOR 1
+#else
+#define LINTELP_VECTOR 0
+#endif
+
+#define LINTELP_PAIRS 8 /* at most: 16 values of one byte */
+
+/* The pairs that a format of integers needs; 0 where it is too short or too long for them. */
+static inline size_t lintelp_vector_pairs(size_t size, size_t count)
+{
+    return LINTELP_VECTOR && size >= 8 && size <= 16 && count >= 2 ? (count + 1) / 2 : 0;
+}
+
+#if LINTELP_VECTOR
+/* Fill in the pairs of a format whose items are integers; there are none where it is too short or
+ * too long, or the processor cannot. */
+void lintelp_vector_make(struct lintel_format *format);
+/* Pack and unpack with pairs. */
+int lintelp_vector_pack(const struct lintel_format *format, uint8_t *out,
+                        const struct lintel_value *values, struct lintel_error *error);
+void lintelp_vector_unpack(const struct lintel_format *format, struct lintel_value *values,
+                           const uint8_t *bytes);
+#endif
 
 /* ---- IEEE 754 in integers -------------------------------------------------------------------- */
 

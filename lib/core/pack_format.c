@@ -241,14 +241,24 @@ static int has_plan(const struct lintelp_scan *whole, const char *text)
     return 1;
 }
 
+/* The first address from there on where pairs may be. An allocator need not give such. */
+static struct lintelp_pair *align_pairs(void *from)
+{
+    size_t past = (uintptr_t)from % _Alignof(struct lintelp_pair);
+    return (void *)((char *)from + (past > 0 ? _Alignof(struct lintelp_pair) - past : 0));
+}
+
 /* One block for the format and all that it points to; NULL when out of memory. */
 static struct lintel_format *allocate(const struct lintelp_scan *scan, size_t items, int plan,
                                       const struct lintel_allocator *allocator)
 {
     size_t fields = plan ? scan->count : 0;
+    size_t pairs = plan ? lintelp_vector_pairs(scan->size, scan->count) : 0;
     size_t size = sizeof(struct lintel_format) + fields * sizeof(struct lintelp_field);
     struct lintel_format *format = NULL;
 
+    if (pairs > 0)
+        size += pairs * sizeof(struct lintelp_pair) + _Alignof(struct lintelp_pair);
     if (items <= (SIZE_LIMIT - size) / sizeof(struct lintelp_item))
         format = lintelp_resize(allocator, NULL, size + items * sizeof(struct lintelp_item));
     if (format == NULL)
@@ -260,6 +270,8 @@ static struct lintel_format *allocate(const struct lintelp_scan *scan, size_t it
     format->little = scan->little;
     format->fields = (void *)(format + 1);
     format->items = (void *)(format->fields + fields);
+    if (pairs > 0)
+        format->pairs = align_pairs(format->items + items);
     return format;
 }
 

@@ -6,8 +6,10 @@
 
 #if defined(__GNUC__)
 #define ALWAYS_INLINE inline __attribute__((always_inline))
+#define NEVER_INLINE  __attribute__((noinline))
 #else
 #define ALWAYS_INLINE inline
+#define NEVER_INLINE
 #endif
 
 /* ---- making a plan --------------------------------------------------------------------------- */
@@ -35,7 +37,7 @@ static void add_field(const struct lintel_format *format, struct lintelp_field *
     field->right = (uint8_t)(64 - width);
 }
 
-void lintelp_plan_make(struct lintel_format *format)
+static void make_windows(struct lintel_format *format)
 {
     struct lintelp_field *field = format->fields;
     struct lintelp_field *window = field; /* its first field */
@@ -43,7 +45,6 @@ void lintelp_plan_make(struct lintel_format *format)
 
     for (size_t i = 0; i < format->items_count; i++) {
         const struct lintelp_item *item = &format->items[i];
-        format->has_signed |= item->form == LINTELP_SIGNED;
         for (size_t j = 0; j < item->repeat; j++, field++) {
             size_t offset = item->offset + j * item->size;
             if (offset + item->size - start > 8) {
@@ -60,6 +61,16 @@ void lintelp_plan_make(struct lintel_format *format)
     }
     if (format->size - start <= 8)
         format->last_bytes = format->size - start;
+}
+
+void lintelp_plan_make(struct lintel_format *format)
+{
+    for (size_t i = 0; i < format->items_count; i++)
+        format->has_signed |= format->items[i].form == LINTELP_SIGNED;
+    make_windows(format);
+#if LINTELP_VECTOR
+    lintelp_vector_make(format);
+#endif
 }
 
 /* ---- following a plan ------------------------------------------------------------------------ */
@@ -161,8 +172,8 @@ static ALWAYS_INLINE void plan_unpack(const struct lintel_format *format,
     }
 }
 
-static int pack_by_plan(const struct lintel_format *format, uint8_t *out,
-                        const struct lintel_value *values, struct lintel_error *error)
+static NEVER_INLINE int pack_by_plan(const struct lintel_format *format, uint8_t *out,
+                                     const struct lintel_value *values, struct lintel_error *error)
 {
     if (format->has_signed)
         return format->little ? plan_pack(format, out, values, error, 1, 1)
@@ -171,8 +182,8 @@ static int pack_by_plan(const struct lintel_format *format, uint8_t *out,
                           : plan_pack(format, out, values, error, 0, 0);
 }
 
-static void unpack_by_plan(const struct lintel_format *format, struct lintel_value *values,
-                           const uint8_t *bytes)
+static NEVER_INLINE void unpack_by_plan(const struct lintel_format *format,
+                                        struct lintel_value *values, const uint8_t *bytes)
 {
     if (format->has_signed && format->little)
         plan_unpack(format, values, bytes, 1, 1);
@@ -185,8 +196,8 @@ static void unpack_by_plan(const struct lintel_format *format, struct lintel_val
 }
 
 /* Fields are loaded as 8 bytes, so fewer than 8 go through a copy. */
-static void unpack_short(const struct lintel_format *format, struct lintel_value *values,
-                         const uint8_t *bytes)
+static NEVER_INLINE void unpack_short(const struct lintel_format *format,
+                                      struct lintel_value *values, const uint8_t *bytes)
 {
     uint8_t whole[8] = {0};
 
@@ -200,12 +211,17 @@ static void unpack_short(const struct lintel_format *format, struct lintel_value
 int lintel_format_pack(const struct lintel_format *format, void *out, size_t capacity,
                        const struct lintel_value *values, size_t count, struct lintel_error *error)
 {
-    if (format == NULL || (out == NULL && capacity > 0) || (values == NULL && count > 0))
+    if (LINTELP_UNLIKELY(format == NULL || (out == NULL && capacity > 0) ||
+                         (values == NULL && count > 0)))
         return lintelp_refuse_usage(error);
-    if (count != format->count)
+    if (LINTELP_UNLIKELY(count != format->count))
         return lintelp_refuse_count(error, format->count, count);
-    if (capacity < format->size)
+    if (LINTELP_UNLIKELY(capacity < format->size))
         return lintelp_refuse_capacity(error, format->size, capacity);
+#if LINTELP_VECTOR
+    if (LINTELP_LIKELY(format->pairs_count > 0))
+        return lintelp_vector_pack(format, out, values, error);
+#endif
     if (format->last_bytes > 0)
         return pack_by_plan(format, out, values, error);
     return lintelp_pack_items(format, out, values, error);
@@ -214,12 +230,19 @@ int lintel_format_pack(const struct lintel_format *format, void *out, size_t cap
 int lintel_format_unpack(const struct lintel_format *format, struct lintel_value *values,
                          size_t count, const void *bytes, size_t size, struct lintel_error *error)
 {
-    if (format == NULL || (bytes == NULL && size > 0) || (values == NULL && count > 0))
+    if (LINTELP_UNLIKELY(format == NULL || (bytes == NULL && size > 0) ||
+                         (values == NULL && count > 0)))
         return lintelp_refuse_usage(error);
-    if (count != format->count)
+    if (LINTELP_UNLIKELY(count != format->count))
         return lintelp_refuse_count(error, format->count, count);
-    if (size != format->size)
+    if (LINTELP_UNLIKELY(size != format->size))
         return lintelp_refuse_size(error, format->size, size);
+#if LINTELP_VECTOR
+    if (LINTELP_LIKELY(format->pairs_count > 0)) {
+        lintelp_vector_unpack(format, values, bytes);
+        return LINTEL_OK;
+    }
+#endif
     if (format->last_bytes == 0)
         lintelp_unpack_items(format, values, bytes);
     else if (size < 8)
