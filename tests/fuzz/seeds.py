@@ -1,0 +1,103 @@
+"""Seeds and a dictionary for the fuzz targets, from proto/: seeds.py PROTO FOLDER
+
+FOLDER/TARGET/NAME are the seeds, FOLDER/dictionary is in the form that libFuzzer and AFL++ read.
+What an input means is said at the head of each target.
+"""
+
+import os
+import re
+import sys
+
+WIRE_MAX = 3000
+FORMATS = (
+    '!HBBIII', '<cbB?hHiIlLqQ', '@cbB?hHiIlLqQnNP', '=efd', '>Tt8s4x8p', '@bhq0l', '!16sHB', '3B 2x H', '255p0s0p',
+    '>2147483648x', '<99999999999999999999B', '@P', '<P', '4', 'Z', '!T 2t', '<e', '>f', '=d',
+)
+
+
+def read(folder, name, default=''):
+    path = os.path.join(folder, name)
+    if not os.path.exists(path):
+        return default
+    with open(path, encoding='ascii') as file:
+        return file.read()
+
+
+def number(value):
+    """What input_number() reads as this."""
+    return bytes([value]) if value < 0x80 else bytes([0xC7]) + value.to_bytes(8, 'big')
+
+
+def vectors(proto):
+    for kind in ('valid', 'invalid'):
+        for name in sorted(os.listdir(os.path.join(proto, 'vectors', kind))):
+            folder = os.path.join(proto, 'vectors', kind, name)
+            layout = read(folder, 'layout', 'lintel').strip().encode()
+            wire = bytes.fromhex(re.sub('#.*', '', read(folder, 'wire.hex')))
+            yield name, layout, wire[:WIRE_MAX], read(folder, 'max_frame').strip()
+
+
+def known(proto):
+    for line in read(proto, 'layouts').splitlines():
+        match = re.match(r'([a-z0-9_-]+)\s+([^#]*[^#\s])\s*(#|$)', line)
+        if match:
+            yield match.groups()[:2]
+
+
+def decoder_seeds(name, layout, wire, max_frame):
+    limit = number(int(max_frame)) if max_frame else b''
+    flags = 2 if max_frame else 0
+    for way, script in (('whole', b'\x2f'), ('bytes', b'\x00\x00'), ('in-place', b'\x35\x12'), ('pieces', b'\x43\x5a'),
+                        ('turns', b'\xe3\x6c\xb5')):
+        skip = way == 'turns'
+        yield name + '-' + way, layout + b'\n' + bytes([flags | skip]) + limit + number(len(script)) + script + wire
+
+
+def calls_seeds(name, layout, wire, max_frame):
+    limit = number(int(max_frame)) if max_frame else b''
+    ops = b''.join(b'\x00' + bytes([len(wire[i:i + 50])]) + wire[i:i + 50] + b'\x03\x04\x02\x05' for i in range(0, len(wire), 50))
+    yield name, layout + b'\n' + bytes([2 if max_frame else 0]) + limit + ops + b'\x09\x03\x05'
+
+
+def frame_seeds(name, layout, wire, _):
+    yield name + '-decode', layout + b'\n\x00' + wire
+    yield name + '-encode', layout + b'\n\x01' + wire
+
+
+def write(folder, target, name, data):
+    path = os.path.join(folder, target)
+    os.makedirs(path, exist_ok=True)
+    with open(os.path.join(path, name), 'wb') as file:
+        file.write(data)
+
+
+def write_dictionary(folder, tokens):
+    with open(os.path.join(folder, 'dictionary'), 'w', encoding='ascii') as file:
+        for token in sorted(tokens):
+            file.write('"%s"\n' % ''.join('\\x%02x' % byte for byte in token))
+
+
+def main():
+    proto, folder = sys.argv[1:]
+    tokens = {b'\nlintel', b'*', b':', b',', b'=', b'length', b'version', b'hex:', b"'", b'&0x', b'>>', b'LT\x01'}
+    for vector in vectors(proto):
+        for target, seeds in (('decoder', decoder_seeds), ('calls', calls_seeds), ('frame', frame_seeds)):
+            for name, data in seeds(*vector):
+                write(folder, target, name, data)
+        write(folder, 'layout', vector[0], vector[1])
+    for name, text in known(proto):
+        write(folder, 'layout', 'known-' + name, text.encode())
+        tokens.add(name.encode() + b'\n')
+        tokens.update(word.encode() for word in text.split())
+        for constant in re.findall('=(0x[0-9A-Fa-f]+)', text):
+            digits = constant[2:]
+            tokens.add(bytes.fromhex('0' * (len(digits) % 2) + digits))
+    for index, line in enumerate(read(os.path.join(proto, 'vectors'), 'refused.txt').splitlines()):
+        if line and line[0] != '#':
+            write(folder, 'layout', 'refused-%d' % index, line.partition(' ')[2].encode())
+    for index, text in enumerate(FORMATS):
+        write(folder, 'pack', 'format-%d' % index, text.encode() + b'\n' + bytes(range(0, 240, 3)))
+    write_dictionary(folder, tokens)
+
+
+main()
