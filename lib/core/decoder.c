@@ -13,6 +13,9 @@
 #define FIRST_CAPACITY ((size_t)16 * 1024)  /* law 2: growth by doubling begins here, at most */
 #define BUSY_CAPACITY  ((size_t)256 * 1024) /* what a busy stream of small frames may earn */
 
+/* The piece where there is none, so that it is never NULL. */
+static const uint8_t nothing[1];
+
 /* ---- life ------------------------------------------------------------------------------------ */
 
 /* The words of the length that come to 0 to limit bytes, for the short way. */
@@ -66,6 +69,7 @@ int lintel_decoder_new(struct lintel_decoder **out, const struct lintel_decoder_
     memset(d, 0, sizeof *d);
     d->layout = layout;
     d->allocator = o->allocator;
+    d->piece = nothing;
     d->limit = o->max_frame;
     if (d->limit == 0)
         d->limit = most < LINTEL_FRAME_LIMIT ? most : LINTEL_FRAME_LIMIT;
@@ -121,7 +125,7 @@ void lintel_decoder_reset(struct lintel_decoder *d)
     d->drip = 0;
     d->status = LINTEL_OK;
     d->begin = d->end = d->lent = 0;
-    d->piece = NULL;
+    d->piece = nothing;
     d->at = d->size = d->given = 0;
     d->given_header = 0;
     d->given_left = 0;
@@ -290,7 +294,7 @@ static LINTELP_APART int feed_some(struct lintel_decoder *d, const uint8_t *byte
         return LINTEL_OK;
     }
     d->drip = 0;
-    d->piece = bytes;
+    d->piece = bytes != NULL ? bytes : nothing;
     d->at = 0;
     d->size = size;
     return LINTEL_OK;

@@ -38,9 +38,9 @@ struct lintel_decoder {
     /* A second block, so that a frame that is looked at and the tail behind it take turns. */
     uint8_t *other;
     size_t other_size;
-    uint8_t other_live; /* 1: views point into it */
-    const uint8_t *piece;
-    size_t at, size; /* at <= size */
+    uint8_t other_live;   /* 1: views point into it */
+    const uint8_t *piece; /* never NULL */
+    size_t at, size;      /* at <= size */
     size_t drip;     /* not 0: the last feed was put behind what is there, the frame needs more, and
                         one byte less than this may come before the step looks again */
     uint64_t offset; /* of the frame at the front */

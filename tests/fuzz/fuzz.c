@@ -179,11 +179,17 @@ void check_error(const struct lintel_error *error, int status)
         CHECK(error->text[i] >= ' ' && error->text[i] <= '~');
 }
 
+static double as_float(const struct lintel_value *value)
+{
+    if (value->kind == LINTEL_FLOAT)
+        return value->as.f;
+    return value->kind == LINTEL_INT ? (double)value->as.i : (double)value->as.u;
+}
+
 static int same_number(const struct lintel_value *a, const struct lintel_value *b)
 {
     if (a->kind == LINTEL_FLOAT || b->kind == LINTEL_FLOAT) {
-        double x = a->kind == LINTEL_FLOAT ? a->as.f : (double)a->as.u;
-        double y = b->kind == LINTEL_FLOAT ? b->as.f : (double)b->as.u;
+        double x = as_float(a), y = as_float(b);
         return memcmp(&x, &y, sizeof x) == 0 || x - y == 0 || (x != x && y != y);
     }
     if (a->kind != b->kind && a->as.u > INT64_MAX)
