@@ -5,7 +5,7 @@ set -eu
 
 [ "${HAVE_UV:-yes}" = yes ] || { echo "no libuv in this build"; exit 77; }
 mkfifo said
-timeout 100 "$builddir/examples/echo_server" tcp://127.0.0.1:0 >said 2>server.err &
+timeout --foreground 100 "$builddir/examples/echo_server" tcp://127.0.0.1:0 >said 2>server.err &
 server=$!
 servers="$servers $server"
 exec 3<said
