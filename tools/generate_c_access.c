@@ -122,9 +122,8 @@ static void print_store(const struct writer *w, const struct generate_view *view
     if (view->mask == view->width)
         printf("    %s_store%u(at, bits);\n", w->prefix, size);
     else {
-        printf("    %s_store%u(at, (%s_load%u(at) & ~", w->prefix, size, w->prefix, size);
-        c_print_u64(view->mask);
-        printf(") | bits);\n");
+        printf("    %s_store%u(at, (%s_load%u(at) & ~UINT64_C(0x%" PRIx64 ")) | bits);\n",
+               w->prefix, size, w->prefix, size, view->mask);
     }
     printf("    return 0;\n}\n\n");
 }

@@ -125,9 +125,7 @@ void c_print_bits(const struct generate_view *view, const char *lead, const char
         printf(" << %u", view->view->shift);
     printf(";\n");
     if (view->full & (view->full + 1)) {
-        printf("    if ((bits & ~");
-        c_print_u64(view->mask);
-        printf(") != 0)\n        return -1;\n");
+        printf("    if ((bits & ~UINT64_C(0x%" PRIx64 ")) != 0)\n        return -1;\n", view->mask);
     }
 }
 
@@ -146,7 +144,7 @@ void c_print_fixed(const struct writer *w, const struct generate_view *view)
     generate_fixed(view, w->job->layout, &mask, &bits);
     if (!mask)
         return;
-    if (bits) {
+    if (bits && !view->is_length) {
         printf("    bits |= ");
         c_print_u64(bits);
         printf(";\n");

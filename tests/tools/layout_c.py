@@ -32,6 +32,8 @@ NASTY = [
     '!B:length 60s:long *',
     '!B:pad 63x B:length 1s:one *',
     '!B:length B:never-300 *',
+    '>H:length+9,version-1=5 *',
+    '!B:length Q:x&5 I:y&3=2,z *',
     'v:length B:never-300 *',
 ]
 
