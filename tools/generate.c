@@ -4,6 +4,8 @@
 
 #include "generate.h"
 
+#define PREFIX_MAX 64 /* characters; "frame_" may come before them */
+
 /* ---- names ----------------------------------------------------------------------------------- */
 
 static int is_letter(char c)
@@ -39,8 +41,12 @@ int generate_open(struct generate_job *job, const struct lintel_layout *layout, 
     for (size_t i = 0; i < lintel_layout_known_count(); i++)
         if (strcmp(lintel_layout_known(i)->name, name) == 0)
             job->known = lintel_layout_known(i);
-    if (!generate_clean(job->prefix, prefix ? prefix : job->known ? job->known->name : "frame"))
-        return tool_misuse("--prefix: \"%.100s\" is not a name of 1 to 64 characters", prefix);
+    if ((prefix && strlen(prefix) > PREFIX_MAX) ||
+        !generate_clean(job->prefix, prefix       ? prefix
+                                     : job->known ? job->known->name
+                                                  : "frame"))
+        return tool_misuse("--prefix: \"%.100s\" is not a name of 1 to %d characters", prefix,
+                           PREFIX_MAX);
     return TOOL_OK;
 }
 

@@ -27,8 +27,8 @@ static int add(struct dictionary *d, const char *name, const char *more, const u
                size_t size)
 {
     uint8_t prefix = (uint8_t)size;
-    int is_frame = strcmp(name, "frame") == 0; /* each layout has one, though others look like it */
-    if (size == 0 || size > ENTRY_MAX || (is_seen(d, bytes, size) && !is_frame))
+    int whole = strcmp(name, "frame") == 0; /* each layout has one, though others look like it */
+    if (size == 0 || size > ENTRY_MAX || (is_seen(d, bytes, size) && !whole))
         return TOOL_OK;
     printf("%s_%s%s=\"", d->job->prefix, name, more);
     for (size_t i = 0; i < size; i++)
@@ -115,6 +115,21 @@ static int add_varints(struct dictionary *d, const struct generate_view *view)
     return rc ? TOOL_FAILED : TOOL_OK;
 }
 
+/* Views of one word can contradict each other, so that no frame is right. */
+static int is_frame(const struct lintel_layout *layout, const uint8_t *bytes, size_t size)
+{
+    struct lintel_decoder_options options = LINTEL_DECODER_OPTIONS_INIT;
+    struct lintel_decoder *decoder;
+    struct lintel_frame frame;
+    options.layout = layout;
+    if (lintel_decoder_new(&decoder, &options, NULL) != LINTEL_OK)
+        return 0;
+    int is = lintel_decoder_feed(decoder, bytes, size) == LINTEL_OK &&
+             lintel_decoder_next(decoder, &frame) == 1;
+    lintel_decoder_free(decoder);
+    return is;
+}
+
 static int add_frame(struct dictionary *d)
 {
     struct generate_frame frame;
@@ -129,7 +144,8 @@ static int add_frame(struct dictionary *d)
     size_t size = frame.header_size + (size_t)frame.length;
     memcpy(bytes, frame.header, frame.header_size);
     memcpy(bytes + size, frame.trailer, frame.trailer_size);
-    return add(d, "frame", "", bytes, size + frame.trailer_size);
+    size += frame.trailer_size;
+    return is_frame(d->job->layout, bytes, size) ? add(d, "frame", "", bytes, size) : TOOL_OK;
 }
 
 static int add_layout(struct dictionary *d, const struct generate_job *job)

@@ -65,5 +65,7 @@ my_own_length_too_small=\"\\x00\\x02\"
 my_own_end=\"AB\""
 run 0 layout --dictionary '!200s:long B:length *'
 grep -q '^# its shortest frame is over 128 bytes$' out || die "a frame that is too long for AFL"
+run 0 layout --dictionary 'B:length ?:a b:sign=-3,twice*2 *'
+! grep _frame= out || die "a frame where there can be none"
 run 2 layout --dictionary '!H:size *'
 run 2 layout --dictionary --prefix x

@@ -13,6 +13,9 @@ run 2 layout --c nosuch
 run 2 layout --c '!I:size *'
 run 2 layout --c --dictionary u32
 run 2 layout --c --prefix '' u32
+run 2 layout --c --prefix "$(printf '%065d' 0)" u32
+complains 'not a name of 1 to 64 characters'
+run 0 layout --c --prefix "$(printf '%064d' 0)" u32
 run 2 layout --prefix x u32
 run 2 layout --c --port 1 u32
 run 0 layout --c native-messaging
