@@ -12,14 +12,6 @@
 #include "core/text.h"
 #include "lintel/pack.h"
 
-#if defined(__GNUC__)
-#define LINTELP_LIKELY(x)   __builtin_expect(!!(x), 1)
-#define LINTELP_UNLIKELY(x) __builtin_expect(!!(x), 0)
-#else
-#define LINTELP_LIKELY(x)   (x)
-#define LINTELP_UNLIKELY(x) (x)
-#endif
-
 /* What a code stands for. */
 enum lintelp_form {
     LINTELP_NONE, /* not a code */
@@ -141,6 +133,12 @@ int lintelp_pack_items(const struct lintel_format *format, uint8_t *out,
 void lintelp_unpack_items(const struct lintel_format *format, struct lintel_value *values,
                           const uint8_t *bytes);
 
+/* As the public functions, without vectors. */
+int lintelp_pack_plain(const struct lintel_format *format, void *out, size_t capacity,
+                       const struct lintel_value *values, size_t count, struct lintel_error *error);
+int lintelp_unpack_plain(const struct lintel_format *format, struct lintel_value *values,
+                         size_t count, const void *bytes, size_t size, struct lintel_error *error);
+
 /* Fill in the plans of a format whose items are integers; windows are not where padding leaves one
  * empty. */
 void lintelp_plan_make(struct lintel_format *format);
@@ -153,8 +151,6 @@ void lintelp_plan_make(struct lintel_format *format);
 #define LINTELP_VECTOR 0
 #endif
 
-#define LINTELP_PAIRS 8 /* at most: 16 values of one byte */
-
 /* The pairs that a format of integers needs; 0 where it is too short or too long for them. */
 static inline size_t lintelp_vector_pairs(size_t size, size_t count)
 {
@@ -165,11 +161,13 @@ static inline size_t lintelp_vector_pairs(size_t size, size_t count)
 /* Fill in the pairs of a format whose items are integers; there are none where it is too short or
  * too long, or the processor cannot. */
 void lintelp_vector_make(struct lintel_format *format);
-/* Pack and unpack with pairs. */
-int lintelp_vector_pack(const struct lintel_format *format, uint8_t *out,
-                        const struct lintel_value *values, struct lintel_error *error);
-void lintelp_vector_unpack(const struct lintel_format *format, struct lintel_value *values,
-                           const uint8_t *bytes);
+/* As the public functions, for a format with pairs. What is not as planned, NULLs and wrong sizes
+ * too, they leave to the plain ones. */
+int lintelp_vector_pack(const struct lintel_format *format, void *out, size_t capacity,
+                        const struct lintel_value *values, size_t count,
+                        struct lintel_error *error);
+int lintelp_vector_unpack(const struct lintel_format *format, struct lintel_value *values,
+                          size_t count, const void *bytes, size_t size, struct lintel_error *error);
 #endif
 
 /* ---- IEEE 754 in integers -------------------------------------------------------------------- */

@@ -6,10 +6,8 @@
 
 #if defined(__GNUC__)
 #define ALWAYS_INLINE inline __attribute__((always_inline))
-#define NEVER_INLINE  __attribute__((noinline))
 #else
 #define ALWAYS_INLINE inline
-#define NEVER_INLINE
 #endif
 
 /* ---- making a plan --------------------------------------------------------------------------- */
@@ -26,7 +24,7 @@ static void add_field(const struct lintel_format *format, struct lintelp_field *
 {
     unsigned width = (unsigned)item->size * 8;
     size_t room = format->size < 8 ? 8 : format->size; /* bytes that may be loaded from */
-    size_t at = offset <= room - 8 ? offset : room - 8;
+    size_t at = start <= room - 8 ? start : room - 8;
 
     field->factor = (uint64_t)1 << shift_up(format, offset - start, width);
     field->outside = width < 64 ? ~(uint64_t)0 << width : 0;
@@ -88,6 +86,19 @@ static inline uint64_t load(const uint8_t *bytes, int little)
     return little ? lintel_get_u64le(bytes) : lintel_get_u64be(bytes);
 }
 
+static inline void store_half(uint8_t *out, uint32_t word, int little)
+{
+    if (little)
+        lintel_put_u32le(out, word);
+    else
+        lintel_put_u32be(out, word);
+}
+
+static inline uint64_t load_half(const uint8_t *bytes, int little)
+{
+    return little ? lintel_get_u32le(bytes) : lintel_get_u32be(bytes);
+}
+
 /* The first bytes of what store() would write. */
 static inline void store_part(uint8_t *out, uint64_t word, size_t bytes, int little)
 {
@@ -95,10 +106,31 @@ static inline void store_part(uint8_t *out, uint64_t word, size_t bytes, int lit
         store(out, word, little);
         return;
     }
+    if (bytes >= 4) {
+        /* Two halves that meet or overlap. */
+        store_half(out, (uint32_t)(little ? word : word >> 32), little);
+        word >>= 8 * (little ? bytes - 4 : 8 - bytes);
+        store_half(out + bytes - 4, (uint32_t)word, little);
+        return;
+    }
     for (; bytes > 0; bytes--) {
         *out++ = (uint8_t)(little ? word : word >> 56);
         word = little ? word >> 8 : word << 8;
     }
+}
+
+/* What load() would read, were there zeros behind the bytes, of which there are fewer than 8. */
+static inline uint64_t load_part(const uint8_t *bytes, size_t size, int little)
+{
+    uint64_t word = 0;
+
+    if (size >= 4) {
+        word = load_half(bytes, little) << (little ? 0 : 32);
+        return word | load_half(bytes + size - 4, little) << 8 * (little ? size - 4 : 8 - size);
+    }
+    for (size_t i = 0; i < size; i++)
+        word |= (uint64_t)bytes[i] << 8 * (little ? i : 7 - i);
+    return word;
 }
 
 /* What becomes of values on their way out. */
@@ -157,6 +189,17 @@ static ALWAYS_INLINE int plan_pack(const struct lintel_format *format, uint8_t *
     return LINTEL_OK;
 }
 
+static inline void get_value(struct lintel_value *value, const struct lintelp_field *field,
+                             uint64_t word, int has_signed)
+{
+    uint64_t u = word << field->left >> field->right;
+
+    value->kind = has_signed ? (enum lintel_kind)field->kind : LINTEL_UINT;
+    value->size = 0;
+    value->as.u = has_signed ? (u ^ field->bias) - field->bias : u;
+}
+
+/* Fields are taken out of 8 bytes, so fewer than 8 are all loaded once. */
 static ALWAYS_INLINE void plan_unpack(const struct lintel_format *format,
                                       struct lintel_value *value, const uint8_t *bytes, int little,
                                       int has_signed)
@@ -164,16 +207,18 @@ static ALWAYS_INLINE void plan_unpack(const struct lintel_format *format,
     const struct lintelp_field *field = format->fields;
     const struct lintelp_field *end = field + format->count;
 
-    for (; field < end; field++, value++) {
-        uint64_t u = load(bytes + field->at, little) << field->left >> field->right;
-        value->kind = has_signed ? (enum lintel_kind)field->kind : LINTEL_UINT;
-        value->size = 0;
-        value->as.u = has_signed ? (u ^ field->bias) - field->bias : u;
+    if (format->size < 8) {
+        uint64_t word = load_part(bytes, format->size, little);
+        for (; field < end; field++, value++)
+            get_value(value, field, word, has_signed);
+        return;
     }
+    for (; field < end; field++, value++)
+        get_value(value, field, load(bytes + field->at, little), has_signed);
 }
 
-static NEVER_INLINE int pack_by_plan(const struct lintel_format *format, uint8_t *out,
-                                     const struct lintel_value *values, struct lintel_error *error)
+static int pack_by_plan(const struct lintel_format *format, uint8_t *out,
+                        const struct lintel_value *values, struct lintel_error *error)
 {
     if (format->has_signed)
         return format->little ? plan_pack(format, out, values, error, 1, 1)
@@ -182,8 +227,8 @@ static NEVER_INLINE int pack_by_plan(const struct lintel_format *format, uint8_t
                           : plan_pack(format, out, values, error, 0, 0);
 }
 
-static NEVER_INLINE void unpack_by_plan(const struct lintel_format *format,
-                                        struct lintel_value *values, const uint8_t *bytes)
+static void unpack_by_plan(const struct lintel_format *format, struct lintel_value *values,
+                           const uint8_t *bytes)
 {
     if (format->has_signed && format->little)
         plan_unpack(format, values, bytes, 1, 1);
@@ -195,59 +240,54 @@ static NEVER_INLINE void unpack_by_plan(const struct lintel_format *format,
         plan_unpack(format, values, bytes, 0, 0);
 }
 
-/* Fields are loaded as 8 bytes, so fewer than 8 go through a copy. */
-static NEVER_INLINE void unpack_short(const struct lintel_format *format,
-                                      struct lintel_value *values, const uint8_t *bytes)
-{
-    uint8_t whole[8] = {0};
-
-    for (size_t i = 0; i < format->size; i++)
-        whole[i] = bytes[i];
-    unpack_by_plan(format, values, whole);
-}
-
 /* ---- the public functions -------------------------------------------------------------------- */
 
-int lintel_format_pack(const struct lintel_format *format, void *out, size_t capacity,
+int lintelp_pack_plain(const struct lintel_format *format, void *out, size_t capacity,
                        const struct lintel_value *values, size_t count, struct lintel_error *error)
 {
-    if (LINTELP_UNLIKELY(format == NULL || (out == NULL && capacity > 0) ||
-                         (values == NULL && count > 0)))
+    if (format == NULL || (out == NULL && capacity > 0) || (values == NULL && count > 0))
         return lintelp_refuse_usage(error);
-    if (LINTELP_UNLIKELY(count != format->count))
+    if (count != format->count)
         return lintelp_refuse_count(error, format->count, count);
-    if (LINTELP_UNLIKELY(capacity < format->size))
+    if (capacity < format->size)
         return lintelp_refuse_capacity(error, format->size, capacity);
-#if LINTELP_VECTOR
-    if (LINTELP_LIKELY(format->pairs_count > 0))
-        return lintelp_vector_pack(format, out, values, error);
-#endif
     if (format->last_bytes > 0)
         return pack_by_plan(format, out, values, error);
     return lintelp_pack_items(format, out, values, error);
 }
 
+int lintel_format_pack(const struct lintel_format *format, void *out, size_t capacity,
+                       const struct lintel_value *values, size_t count, struct lintel_error *error)
+{
+#if LINTELP_VECTOR
+    if (format != NULL && format->pairs_count > 0)
+        return lintelp_vector_pack(format, out, capacity, values, count, error);
+#endif
+    return lintelp_pack_plain(format, out, capacity, values, count, error);
+}
+
+int lintelp_unpack_plain(const struct lintel_format *format, struct lintel_value *values,
+                         size_t count, const void *bytes, size_t size, struct lintel_error *error)
+{
+    if (format == NULL || (bytes == NULL && size > 0) || (values == NULL && count > 0))
+        return lintelp_refuse_usage(error);
+    if (count != format->count)
+        return lintelp_refuse_count(error, format->count, count);
+    if (size != format->size)
+        return lintelp_refuse_size(error, format->size, size);
+    if (format->last_bytes > 0)
+        unpack_by_plan(format, values, bytes);
+    else
+        lintelp_unpack_items(format, values, bytes);
+    return LINTEL_OK;
+}
+
 int lintel_format_unpack(const struct lintel_format *format, struct lintel_value *values,
                          size_t count, const void *bytes, size_t size, struct lintel_error *error)
 {
-    if (LINTELP_UNLIKELY(format == NULL || (bytes == NULL && size > 0) ||
-                         (values == NULL && count > 0)))
-        return lintelp_refuse_usage(error);
-    if (LINTELP_UNLIKELY(count != format->count))
-        return lintelp_refuse_count(error, format->count, count);
-    if (LINTELP_UNLIKELY(size != format->size))
-        return lintelp_refuse_size(error, format->size, size);
 #if LINTELP_VECTOR
-    if (LINTELP_LIKELY(format->pairs_count > 0)) {
-        lintelp_vector_unpack(format, values, bytes);
-        return LINTEL_OK;
-    }
+    if (format != NULL && format->pairs_count > 0)
+        return lintelp_vector_unpack(format, values, count, bytes, size, error);
 #endif
-    if (format->last_bytes == 0)
-        lintelp_unpack_items(format, values, bytes);
-    else if (size < 8)
-        unpack_short(format, values, bytes);
-    else
-        unpack_by_plan(format, values, bytes);
-    return LINTEL_OK;
+    return lintelp_unpack_plain(format, values, count, bytes, size, error);
 }

@@ -14,6 +14,7 @@
 
 #define SSSE3        __attribute__((target("ssse3")))
 #define SSSE3_INLINE inline __attribute__((always_inline, target("ssse3")))
+#define LIKELY(x)    __builtin_expect(!!(x), 1)
 #define NOTHING      0x80 /* in a shuffle: a zero */
 
 /* Unpacking writes values as words. */
@@ -131,44 +132,43 @@ static SSSE3_INLINE void put_pair(struct sums *sums, const struct lintelp_pair *
     sums->outside = _mm_or_si128(sums->outside, _mm_and_si128(u, load(pair->outside)));
 }
 
-/* A value that is not of its field's kind, or does not fit, sends all of them through the items. */
+/* 0: a value is not of its field's kind, or does not fit. */
 static SSSE3_INLINE int pairs_pack(const struct lintel_format *format, uint8_t *out,
-                                   const struct lintel_value *values, struct lintel_error *error,
-                                   int has_signed)
+                                   const struct lintel_value *values, size_t count, int has_signed)
 {
     const struct lintelp_pair *pairs = format->pairs;
-    const size_t count = format->pairs_count;
-    const struct lintel_value *end = values + format->count;
+    const size_t pairs_count = format->pairs_count;
+    const struct lintel_value *end = values + count;
     const __m128i zero = _mm_setzero_si128();
     struct sums sums = {zero, zero, 0};
     int fit;
 
     put_pair(&sums, &pairs[0], values, has_signed);
-    if (count > 1)
+    if (pairs_count > 1)
         put_pair(&sums, &pairs[1], end - 2, has_signed);
-    if (count > 2)
+    if (pairs_count > 2)
         put_pair(&sums, &pairs[2], end - 4, has_signed);
-    if (count > 3)
+    if (pairs_count > 3)
         put_pair(&sums, &pairs[3], end - 6, has_signed);
-    if (count > 4)
+    if (pairs_count > 4)
         put_pair(&sums, &pairs[4], end - 8, has_signed);
-    if (count > 5)
+    if (pairs_count > 5)
         put_pair(&sums, &pairs[5], end - 10, has_signed);
-    if (count > 6)
+    if (pairs_count > 6)
         put_pair(&sums, &pairs[6], end - 12, has_signed);
-    if (count > 7)
+    if (pairs_count > 7)
         put_pair(&sums, &pairs[7], end - 14, has_signed);
     fit = _mm_movemask_epi8(_mm_cmpeq_epi8(sums.outside, zero)) == 0xFFFF;
-    if (LINTELP_UNLIKELY(sums.kinds != 0 || !fit))
-        return lintelp_pack_items(format, out, values, error);
-    if (LINTELP_LIKELY(format->size == 16)) {
+    if (!LIKELY(sums.kinds == 0 && fit))
+        return 0;
+    if (LIKELY(format->size == 16)) {
         _mm_storeu_si128((void *)out, sums.wire);
     } else {
         _mm_storel_epi64((void *)out, sums.wire);
         _mm_storel_epi64((void *)(out + format->size - 8),
                          _mm_unpackhi_epi64(sums.wire, sums.wire));
     }
-    return LINTEL_OK;
+    return 1;
 }
 
 static SSSE3_INLINE void get_pair(struct lintel_value *value, const struct lintelp_pair *pair,
@@ -194,49 +194,58 @@ static SSSE3_INLINE void get_pair(struct lintel_value *value, const struct linte
 }
 
 static SSSE3_INLINE void pairs_unpack(const struct lintel_format *format,
-                                      struct lintel_value *values, const uint8_t *bytes,
-                                      int has_signed)
+                                      struct lintel_value *values, size_t count,
+                                      const uint8_t *bytes, size_t size, int has_signed)
 {
     const struct lintelp_pair *pairs = format->pairs;
-    const size_t count = format->pairs_count;
-    struct lintel_value *end = values + format->count;
+    const size_t pairs_count = format->pairs_count;
+    struct lintel_value *end = values + count;
     __m128i wire;
 
-    if (LINTELP_LIKELY(format->size == 16))
+    if (LIKELY(size == 16))
         wire = _mm_loadu_si128((const void *)bytes);
     else
-        wire = load_two(bytes, bytes + format->size - 8);
+        wire = load_two(bytes, bytes + size - 8);
     get_pair(values, &pairs[0], wire, has_signed);
-    if (count > 1)
+    if (pairs_count > 1)
         get_pair(end - 2, &pairs[1], wire, has_signed);
-    if (count > 2)
+    if (pairs_count > 2)
         get_pair(end - 4, &pairs[2], wire, has_signed);
-    if (count > 3)
+    if (pairs_count > 3)
         get_pair(end - 6, &pairs[3], wire, has_signed);
-    if (count > 4)
+    if (pairs_count > 4)
         get_pair(end - 8, &pairs[4], wire, has_signed);
-    if (count > 5)
+    if (pairs_count > 5)
         get_pair(end - 10, &pairs[5], wire, has_signed);
-    if (count > 6)
+    if (pairs_count > 6)
         get_pair(end - 12, &pairs[6], wire, has_signed);
-    if (count > 7)
+    if (pairs_count > 7)
         get_pair(end - 14, &pairs[7], wire, has_signed);
 }
 
-SSSE3 int lintelp_vector_pack(const struct lintel_format *format, uint8_t *out,
-                              const struct lintel_value *values, struct lintel_error *error)
+SSSE3 int lintelp_vector_pack(const struct lintel_format *format, void *out, size_t capacity,
+                              const struct lintel_value *values, size_t count,
+                              struct lintel_error *error)
 {
-    if (LINTELP_UNLIKELY(format->has_signed))
-        return pairs_pack(format, out, values, error, 1);
-    return pairs_pack(format, out, values, error, 0);
+    int done = 0;
+
+    if (LIKELY(out != NULL && values != NULL && count == format->count && capacity >= format->size))
+        done = LIKELY(!format->has_signed) ? pairs_pack(format, out, values, count, 0)
+                                           : pairs_pack(format, out, values, count, 1);
+    return LIKELY(done) ? LINTEL_OK
+                        : lintelp_pack_plain(format, out, capacity, values, count, error);
 }
 
-SSSE3 void lintelp_vector_unpack(const struct lintel_format *format, struct lintel_value *values,
-                                 const uint8_t *bytes)
+SSSE3 int lintelp_vector_unpack(const struct lintel_format *format, struct lintel_value *values,
+                                size_t count, const void *bytes, size_t size,
+                                struct lintel_error *error)
 {
-    if (LINTELP_UNLIKELY(format->has_signed))
-        pairs_unpack(format, values, bytes, 1);
+    if (!LIKELY(bytes != NULL && values != NULL && count == format->count && size == format->size))
+        return lintelp_unpack_plain(format, values, count, bytes, size, error);
+    if (LIKELY(!format->has_signed))
+        pairs_unpack(format, values, count, bytes, size, 0);
     else
-        pairs_unpack(format, values, bytes, 0);
+        pairs_unpack(format, values, count, bytes, size, 1);
+    return LINTEL_OK;
 }
 #endif
