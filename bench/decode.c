@@ -211,8 +211,9 @@ static double pieces(size_t size)
 {
     const struct set *set = frames_of(size, 0);
     struct lintel_decoder *decoder;
-    struct lintel_piece piece;
+    struct lintel_piece piece[8];
     size_t times = repeats(set), count = 0;
+    int n;
     double start;
 
     if (lintel_decoder_new(&decoder, NULL, NULL) < 0)
@@ -223,10 +224,13 @@ static double pieces(size_t size)
             size_t step = set->size - at < 65536 ? set->size - at : 65536;
             if (lintel_decoder_feed(decoder, set->bytes + at, step) < 0)
                 bench_fail("feed");
-            while (lintel_decoder_next_piece(decoder, &piece) == 1) {
-                bench_sink += piece.size;
-                count += (size_t)piece.last;
-            }
+            do {
+                n = lintel_decoder_next_pieces(decoder, piece, 8);
+                for (int i = 0; i < n; i++) {
+                    bench_sink += piece[i].size;
+                    count += (size_t)piece[i].last;
+                }
+            } while (n == 8);
         }
     start = bench_cpu_ns() - start;
     if (count != times * set->frames)

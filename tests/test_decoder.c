@@ -849,6 +849,37 @@ static void decoder_pieces_join_to_the_same_frames(void **state)
     (void)each_vector("invalid", check_pieces);
 }
 
+/* Fewer than asked for means that all was given, and a batch gives what comes before an error. */
+static void decoder_pieces_come_in_batches(void **state)
+{
+    struct lintel_layout *layout = make_layout("u8");
+    struct lintel_decoder_options options = options_of(layout, 9);
+    struct bytes wire = from_hex("02aabb 00 03cc");
+    struct bytes rest = from_hex("ddee 01ff 0a");
+    struct lintel_decoder *decoder;
+    struct lintel_piece pieces[4];
+    (void)state;
+
+    assert_int_equal(lintel_decoder_new(&decoder, &options, NULL), LINTEL_OK);
+    assert_int_equal(lintel_decoder_feed(decoder, wire.data, wire.size), LINTEL_OK);
+    assert_int_equal(lintel_decoder_next_pieces(decoder, pieces, 2), 2);
+    assert_true(pieces[0].last && pieces[1].last && pieces[1].size == 0);
+    assert_int_equal(lintel_decoder_next_pieces(decoder, pieces, 4), 1);
+    assert_true(!pieces[0].last && pieces[0].size == 1 && pieces[0].length == 3);
+    assert_int_equal(lintel_decoder_feed(decoder, rest.data, rest.size), LINTEL_OK);
+    assert_int_equal(lintel_decoder_next_pieces(decoder, pieces, 4), 2);
+    assert_true(pieces[0].last && pieces[0].position == 1 && pieces[0].size == 2);
+    assert_memory_equal(pieces[0].bytes, "\xdd\xee", 2);
+    assert_memory_equal(pieces[1].bytes, "\xff", 1);
+    assert_int_equal(lintel_decoder_next_pieces(decoder, pieces, 4), LINTEL_E_TOO_LARGE);
+    assert_int_equal(lintel_decoder_next_pieces(decoder, pieces, 0), LINTEL_E_USAGE);
+    assert_int_equal(lintel_decoder_next_pieces(NULL, pieces, 4), LINTEL_E_USAGE);
+    lintel_decoder_free(decoder);
+    free(rest.data);
+    free(wire.data);
+    lintel_layout_free(layout);
+}
+
 /* A payload of many times the budget goes through, and next to nothing is stored. */
 static void decoder_pieces_need_no_memory(void **state)
 {
@@ -955,6 +986,7 @@ int main(void)
         cmocka_unit_test(decoder_gives_the_rest_in_two_parts),
         cmocka_unit_test(decoder_goes_on_without_new_input),
         cmocka_unit_test(decoder_pieces_join_to_the_same_frames),
+        cmocka_unit_test(decoder_pieces_come_in_batches),
         cmocka_unit_test(decoder_pieces_need_no_memory),
         cmocka_unit_test(decoder_answers_misuse_with_usage),
     };

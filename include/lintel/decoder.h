@@ -172,6 +172,15 @@ struct lintel_piece {
 LINTEL_API LINTEL_MUST_USE int lintel_decoder_next_piece(struct lintel_decoder *decoder,
                                                          struct lintel_piece *out);
 
+/*
+ * Take up to capacity pieces at once. Fewer than capacity means that more bytes are needed, or that
+ * the next call says an error: after these the next feed may come at once.
+ *
+ * Returns  the number of pieces, 1 to capacity; else as lintel_decoder_next_piece()
+ */
+LINTEL_API LINTEL_MUST_USE int lintel_decoder_next_pieces(struct lintel_decoder *decoder,
+                                                          struct lintel_piece *out, int capacity);
+
 /* ---- asking ---------------------------------------------------------------------------------- */
 
 /* After 0: how many more bytes are needed at least before a frame or an error can come; never 0. */

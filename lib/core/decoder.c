@@ -277,7 +277,17 @@ static inline size_t drip_of(const struct lintel_decoder *d)
     return 1 + (d->need - have - 1 < room ? (size_t)(d->need - have - 1) : room);
 }
 
-static LINTELP_APART int feed_some(struct lintel_decoder *d, const uint8_t *bytes, size_t size)
+static inline void feed_piece(struct lintel_decoder *d, const uint8_t *bytes, size_t size)
+{
+    d->drip = 0;
+    d->lent = 0;
+    d->piece = bytes != NULL ? bytes : nothing;
+    d->at = 0;
+    d->size = size;
+}
+
+/* Some of it may go behind what is there. */
+static LINTELP_APART int feed_behind(struct lintel_decoder *d, const uint8_t *bytes, size_t size)
 {
     if (d->drip == 0) {
         int rc = may_feed(d);
@@ -293,10 +303,17 @@ static LINTELP_APART int feed_some(struct lintel_decoder *d, const uint8_t *byte
         d->drip -= size;
         return LINTEL_OK;
     }
-    d->drip = 0;
-    d->piece = bytes != NULL ? bytes : nothing;
-    d->at = 0;
-    d->size = size;
+    feed_piece(d, bytes, size);
+    return LINTEL_OK;
+}
+
+static LINTELP_APART int feed_some(struct lintel_decoder *d, const uint8_t *bytes, size_t size)
+{
+    if (d->need != 0 || d->given != 0 || d->at != d->size || d->status != LINTEL_OK || d->ended ||
+        d->end - d->begin != d->given_header)
+        return feed_behind(d, bytes, size);
+    begin_feed(d);
+    feed_piece(d, bytes, size);
     return LINTEL_OK;
 }
 

@@ -27,13 +27,13 @@ static int begin_pieces(struct lintel_decoder *d, const struct lintelp_judgement
 }
 
 static inline void tell(struct lintel_decoder *d, struct lintel_piece *out, const uint8_t *bytes,
-                        size_t size)
+                        size_t size, uint64_t left)
 {
     out->header = d->own + d->begin;
     out->header_size = d->given_header;
     out->bytes = bytes;
     out->size = size;
-    out->position = d->given_length - d->given_left;
+    out->position = d->given_length - left;
     out->length = d->given_length;
     out->trailer = bytes + size;
     out->trailer_size = 0;
@@ -69,7 +69,8 @@ static int next_of_payload(struct lintel_decoder *d, struct lintel_piece *out)
         size = (size_t)d->given_left;
     if (!d->live && reserve_trailer(d) < 0)
         return LINTEL_E_NOMEM;
-    tell(d, out, own > 0 ? d->own + d->begin + d->given_header + d->given : d->piece + d->at, size);
+    tell(d, out, own > 0 ? d->own + d->begin + d->given_header + d->given : d->piece + d->at, size,
+         d->given_left);
     if (own > 0)
         d->given += size;
     else
@@ -90,7 +91,7 @@ static int next_of_trailer(struct lintel_decoder *d, struct lintel_piece *out)
         size_t left = d->size - d->at;
         switch (lintelp_layout_judge_trailer(d->layout, &j, bytes, have)) {
         case LINTELP_FRAME:
-            tell(d, out, bytes, 0);
+            tell(d, out, bytes, 0, 0);
             out->trailer_size = j.trailer_size;
             end_pieces(d, out, j.trailer_size);
             return 1;
@@ -214,18 +215,12 @@ static inline uint64_t begin_lintel(struct lintel_decoder *d, const uint8_t *p, 
 }
 
 /* Where a payload goes on in what was fed, next to nothing is to be decided. */
-int lintel_decoder_next_piece(struct lintel_decoder *decoder, struct lintel_piece *out)
+static inline int next_quickly(struct lintel_decoder *d, struct lintel_piece *out)
 {
-    struct lintel_decoder *d = decoder;
-    const uint8_t *bytes;
-    uint64_t left;
-    size_t size;
+    uint64_t left = d->given_left;
+    size_t size = d->size - d->at;
+    const uint8_t *bytes = d->piece + d->at;
 
-    if (d == NULL || out == NULL)
-        return LINTEL_E_USAGE;
-    left = d->given_left;
-    size = d->size - d->at;
-    bytes = d->piece + d->at;
     if (d->status < 0 || d->ended || d->given > 0)
         return next_piece(d, out);
     if (left == 0) {
@@ -243,11 +238,32 @@ int lintel_decoder_next_piece(struct lintel_decoder *decoder, struct lintel_piec
             return next_piece(d, out);
         size = (size_t)left;
     }
-    d->given_left = left;
-    tell(d, out, bytes, size);
+    tell(d, out, bytes, size, left);
     d->at = (size_t)(bytes - d->piece) + size;
     d->given_left = left - size;
     if (left == size)
         end_pieces(d, out, 0);
     return 1;
+}
+
+int lintel_decoder_next_piece(struct lintel_decoder *decoder, struct lintel_piece *out)
+{
+    if (decoder == NULL || out == NULL)
+        return LINTEL_E_USAGE;
+    return next_quickly(decoder, out);
+}
+
+int lintel_decoder_next_pieces(struct lintel_decoder *decoder, struct lintel_piece *out,
+                               int capacity)
+{
+    int n = 0;
+    int rc;
+
+    if (decoder == NULL || out == NULL || capacity < 1)
+        return LINTEL_E_USAGE;
+    do {
+        rc = next_quickly(decoder, &out[n]);
+        n += rc == 1;
+    } while (rc == 1 && n < capacity);
+    return n > 0 ? n : rc;
 }
