@@ -1010,7 +1010,7 @@ static int expect_plan_agrees(const struct plan_room *room, const struct lintel_
     lintelp_unpack_items(format, values, bytes);
     assert_int_equal(expect_plan_packs(room, format, text, values), LINTEL_OK);
     for (int i = 0; i < 8 && format->count > 0; i++) {
-        size_t which = random_bits(seed) % format->count;
+        size_t which = (size_t)(random_bits(seed) % format->count);
         struct lintel_value before = values[which];
         values[which] = spoil(before, seed);
         refused += expect_plan_packs(room, format, text, values) < 0;
