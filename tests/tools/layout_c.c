@@ -268,10 +268,10 @@ static int right_frame(const struct lintel_layout *layout, struct lintel_frame *
     struct lintel_value values[LINTEL_VIEWS_MAX];
     struct lintel_error error;
 
-    for (uint64_t step = 0; step < 100000; step++) {
+    for (unsigned step = 0; step < 100000; step++) {
         for (size_t i = 0; i < count; i++)
             values[i] = lintel_uint(step % 7);
-        uint64_t length = step / 7;
+        size_t length = step / 7;
         if (length > 2000)
             return 0;
         if (lintel_layout_put_header(layout, header, sizeof header, &header_size, values, count,
