@@ -115,7 +115,7 @@ static void came_back(struct model *m, int rc)
     lintel_decoder_error(m->decoder, &now);
     if (m->error.status != LINTEL_OK) {
         CHECK(rc == m->error.status);
-        CHECK(memcmp(&now, &m->error, sizeof now) == 0);
+        CHECK(same_error(&now, &m->error));
         return;
     }
     if (now.status == LINTEL_OK) {
@@ -288,7 +288,7 @@ static void call_ask(const struct model *m)
     CHECK(lintel_decoder_layout(m->decoder) == m->options.layout);
     CHECK(lintel_decoder_memory(m->decoder) == 0 || m->memory.blocks > 1);
     lintel_decoder_error(m->decoder, &error);
-    CHECK(memcmp(&error, &m->error, sizeof error) == 0);
+    CHECK(same_error(&error, &m->error));
 }
 
 static void call_with_nulls(struct model *m)

@@ -222,7 +222,7 @@ static void check_sticky(struct run *run, int status)
     CHECK(lintel_decoder_feed(run->decoder, "", 0) == status);
     CHECK(lintel_decoder_space(run->decoder, &space, &size) == status);
     lintel_decoder_error(run->decoder, &again);
-    CHECK(memcmp(&again, &run->error, sizeof again) == 0);
+    CHECK(same_error(&again, &run->error));
     CHECK(again.at == lintel_decoder_offset(run->decoder));
 }
 
@@ -369,7 +369,7 @@ static struct lintel_error play(const struct story *story, struct lintel_decoder
         CHECK(options->max_memory > 0);
     }
     if (story->error.status != LINTEL_OK && memory->failures == 0 && rc != LINTEL_E_NOMEM)
-        CHECK(memcmp(&run.error, &story->error, sizeof run.error) == 0);
+        CHECK(same_error(&run.error, &story->error));
     lintel_decoder_free(run.decoder);
     free(run.piece);
     CHECK(memory->blocks == 0);

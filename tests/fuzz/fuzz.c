@@ -179,6 +179,12 @@ void check_error(const struct lintel_error *error, int status)
         CHECK(error->text[i] >= ' ' && error->text[i] <= '~');
 }
 
+int same_error(const struct lintel_error *a, const struct lintel_error *b)
+{
+    return a->status == b->status && a->system == b->system && a->at == b->at &&
+           strcmp(a->text, b->text) == 0;
+}
+
 static double as_float(const struct lintel_value *value)
 {
     if (value->kind == LINTEL_FLOAT)

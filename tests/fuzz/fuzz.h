@@ -61,6 +61,8 @@ void memory_init(struct memory *memory);
 
 /* An error record says something printable, and its code is the one returned. */
 void check_error(const struct lintel_error *error, int status);
+/* The same record, up to the end of its text. */
+int same_error(const struct lintel_error *a, const struct lintel_error *b);
 /* The same value, as numbers or as bytes; a shorter byte string is as if filled with zeros. */
 int same_value(const struct lintel_value *a, const struct lintel_value *b);
 /* A copy in a block of exactly that size, so that one byte over is seen; never NULL. */
