@@ -264,6 +264,8 @@ int lintel_decoder_next_pieces(struct lintel_decoder *decoder, struct lintel_pie
     do {
         rc = next_quickly(decoder, &out[n]);
         n += rc == 1;
-    } while (rc == 1 && n < capacity);
+    } while (rc == 1 && n < capacity &&
+             (decoder->at < decoder->size ||
+              decoder->end - decoder->begin > decoder->given_header + decoder->given));
     return n > 0 ? n : rc;
 }
