@@ -266,17 +266,6 @@ static int may_feed(const struct lintel_decoder *d)
     return may_space(d);
 }
 
-/* How many bytes may come before the step has to look again and storage runs out, and one. */
-static inline size_t drip_of(const struct lintel_decoder *d)
-{
-    size_t have = d->end - d->begin;
-    size_t room = d->capacity - d->end;
-
-    if (d->need <= have || d->skip > 0)
-        return 0;
-    return 1 + (d->need - have - 1 < room ? (size_t)(d->need - have - 1) : room);
-}
-
 static inline void feed_piece(struct lintel_decoder *d, const uint8_t *bytes, size_t size)
 {
     d->drip = 0;
@@ -295,7 +284,7 @@ static LINTELP_APART int feed_behind(struct lintel_decoder *d, const uint8_t *by
             return rc;
         d->lent = 0;
         begin_feed(d);
-        d->drip = drip_of(d);
+        d->drip = lintelp_decoder_drip_of(d);
     }
     if (size > 0 && size < d->drip) {
         memcpy(d->own + d->end, bytes, size);

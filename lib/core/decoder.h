@@ -76,6 +76,27 @@ static inline int lintelp_decoder_append(struct lintel_decoder *d, size_t size)
     return LINTEL_OK;
 }
 
+/* How many bytes may come before the step has to look again and storage runs out, and one. */
+static inline size_t lintelp_decoder_drip_of(const struct lintel_decoder *d)
+{
+    size_t have = d->end - d->begin;
+    size_t room = d->capacity - d->end;
+
+    if (d->need <= have || d->skip > 0)
+        return 0;
+    return 1 + (d->need - have - 1 < room ? (size_t)(d->need - have - 1) : room);
+}
+
+/* The frame at the front needs more than there is: 0, as next says it. The next bytes may go behind
+ * what is there at once, unless a feed has views to end first. */
+static inline int lintelp_decoder_wants(struct lintel_decoder *d, uint64_t need)
+{
+    d->need = need;
+    if (!d->live && !d->other_live && !d->ended)
+        d->drip = lintelp_decoder_drip_of(d);
+    return 0;
+}
+
 /* ---- the short way --------------------------------------------------------------------------- */
 
 static inline uint64_t lintelp_load8(const uint8_t *bytes, int swap)

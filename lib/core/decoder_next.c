@@ -233,8 +233,7 @@ static int next_in_piece(struct lintel_decoder *d, struct lintel_frame *out)
         return lintelp_decoder_over_budget(d, j.need);
     if (lintelp_decoder_append(d, have) < 0)
         return LINTEL_E_NOMEM;
-    d->need = j.need;
-    return 0;
+    return lintelp_decoder_wants(d, j.need);
 }
 
 /* The frame at the front begins in own storage. Returns as next, or 2: look again. */
@@ -250,7 +249,8 @@ static int next_in_own(struct lintel_decoder *d, struct lintel_frame *out)
         have = d->end - d->begin;
     }
     if (d->need > have)
-        return d->ended ? lintelp_decoder_finish(d, d->own + d->begin, have, d->need) : 0;
+        return d->ended ? lintelp_decoder_finish(d, d->own + d->begin, have, d->need)
+                        : lintelp_decoder_wants(d, d->need);
     switch (lintelp_decoder_judge(d, &j, d->own + d->begin, have)) {
     case LINTELP_FRAME:
         lintelp_decoder_give(d, out, d->own + d->begin, &j);
