@@ -92,7 +92,7 @@ static inline size_t lintelp_decoder_drip_of(const struct lintel_decoder *d)
 static inline int lintelp_decoder_wants(struct lintel_decoder *d, uint64_t need)
 {
     d->need = need;
-    if (!d->live && !d->other_live && !d->ended)
+    if (!d->live && !d->other_live && !d->ended && d->lent == 0)
         d->drip = lintelp_decoder_drip_of(d);
     return 0;
 }
