@@ -8,6 +8,7 @@
 #include "window.h"
 
 #define OPEN_MAX  ((uint64_t)16 << 20)  /* bytes of requests under way; fixed by the program page */
+#define LOSS_MAX  ((uint64_t)64 << 10)  /* the same of datagrams: what most buffers hold */
 #define REPLY_MAX ((uint64_t)64 << 20)  /* bytes of a reply that is put together */
 #define HELD_MAX  ((uint64_t)256 << 20) /* bytes of replies that wait for earlier ones */
 
@@ -33,7 +34,8 @@ static int has_room(void *user)
     const struct window *window = &call->window;
     if (call->sending)
         return 1;
-    if (window->count == window->capacity || (window->count > 0 && window->open_bytes >= OPEN_MAX))
+    uint64_t most = call->session.datagram ? LOSS_MAX : OPEN_MAX;
+    if (window->count == window->capacity || (window->count > 0 && window->open_bytes >= most))
         return 0;
     /* After a turn past the largest id, an old request may still have the next one. */
     return window->in_order || window->numbered < call->session.framing.id_max ||
@@ -294,6 +296,20 @@ static int check_options(const struct call *call, int argc)
     return TOOL_OK;
 }
 
+/* Datagrams are lost where buffers overflow, and a lost one does not come later. */
+static void default_to(struct call *call, const char *endpoint)
+{
+    struct lintel_endpoint parsed;
+    int datagrams = lintel_endpoint_parse(&parsed, endpoint, NULL) == LINTEL_OK &&
+                    (parsed.scheme == LINTEL_UDP || parsed.scheme == LINTEL_UNIXGRAM);
+    if (call->window_size == 0)
+        call->window_size = datagrams ? 32 : 1000;
+    if (call->timeout_ms < 0 && datagrams)
+        call->timeout_ms = 5000;
+    if (datagrams)
+        call->half_close = 0;
+}
+
 static int open_call(struct call *call, int argc, char **argv)
 {
     struct session *session = &call->session;
@@ -302,6 +318,8 @@ static int open_call(struct call *call, int argc, char **argv)
         status = check_options(call, argc);
     if (status == TOOL_OK)
         status = payload_list_open(&session->payloads, argv + 1, (size_t)argc - 1, call->lines);
+    if (status == TOOL_OK)
+        default_to(call, argv[0]);
     if (status == TOOL_OK)
         status =
             window_open(&call->window, (size_t)call->window_size, session->framing.id_view < 0);
@@ -318,13 +336,16 @@ static int open_call(struct call *call, int argc, char **argv)
 
 int cmd_call(int argc, char **argv)
 {
-    static struct call call = {.timeout_ms = -1, .window_size = 1000};
+    static struct call call = {.timeout_ms = -1};
     const struct tool_option options[] = {
         {"lines", 0, TOOL_FLAG, NULL, "a request per line of standard input", &call.lines, 0, 0},
-        {"window", 0, TOOL_NUMBER, "N", "requests under way at once (1000), of 16M bytes or one",
+        {"window", 0, TOOL_NUMBER, "N",
+         "requests under way at once (1000, of datagrams 32), of 16M\nbytes or one, of datagrams "
+         "64K",
          &call.window_size, 1, 1 << 20},
-        {"timeout", 0, TOOL_TIME, "S", "seconds to connect in, and for each reply (no limit)",
-         &call.timeout_ms, 0, 0},
+        {"timeout", 0, TOOL_TIME, "S",
+         "seconds to connect in, and for each reply (no limit,\nof datagrams 5)", &call.timeout_ms,
+         0, 0},
         {"half-close", 0, TOOL_FLAG, NULL, "shut down writing after the last request",
          &call.half_close, 0, 0},
         {"raw", 0, TOOL_FLAG, NULL, "the replies as they are, without a newline after each",
@@ -340,8 +361,8 @@ int cmd_call(int argc, char **argv)
         "ENDPOINT [PAYLOAD...]",
         "Sends a request per PAYLOAD and prints the replies in the order of the requests, each\n"
         "followed by a newline. A PAYLOAD is TEXT, text:TEXT, hex:DIGITS, @FILE, or - for all of\n"
-        "standard input. ENDPOINT is tcp://HOST:PORT, unix:///PATH, unix://@NAME, fd://N or\n"
-        "fd://IN,OUT.\n",
+        "standard input. ENDPOINT is tcp://HOST:PORT, unix:///PATH, unix://@NAME, fd://N,\n"
+        "fd://IN,OUT, udp://HOST:PORT or unixgram:///PATH.\n",
         options, 0};
     int status = tool_options(&argc, argv, &usage);
     if (status >= 0)

@@ -96,8 +96,8 @@ int cmd_send(int argc, char **argv)
         "ENDPOINT [PAYLOAD...]",
         "Sends a message per PAYLOAD with id 0, which asks for no reply; shuts down writing, and\n"
         "waits for the peer to end. A PAYLOAD is TEXT, text:TEXT, hex:DIGITS, @FILE, or - for all\n"
-        "of standard input. ENDPOINT is tcp://HOST:PORT, unix:///PATH, unix://@NAME, fd://N or\n"
-        "fd://IN,OUT.\n",
+        "of standard input. ENDPOINT is tcp://HOST:PORT, unix:///PATH, unix://@NAME, fd://N,\n"
+        "fd://IN,OUT, udp://HOST:PORT or unixgram:///PATH; datagrams are sent, and that is all.\n",
         options, 0};
     int status = tool_options(&argc, argv, &usage);
     if (status >= 0)

@@ -18,12 +18,14 @@ static const struct command commands[] = {
     {"serve", cmd_serve, "answer many connections: echo, upper, discard, exec"},
     {"call", cmd_call, "send requests, print the replies"},
     {"send", cmd_send, "send frames that want no reply"},
+    {"recv", cmd_recv, "take connections or datagrams, show what arrives"},
     {"encode", cmd_encode, "standard input to frames on standard output"},
     {"decode", cmd_decode, "frames to something to look at"},
     {"pack", cmd_pack, "values to bytes, struct-style"},
     {"unpack", cmd_unpack, "bytes to values, struct-style"},
     {"calcsize", cmd_calcsize, "how many bytes a format takes"},
     {"layout", cmd_layout, "the known layouts; one drawn as a bit diagram"},
+    {"resolve", cmd_resolve, "addresses of a host, the port of a service"},
     {"version", cmd_version, "what is in this build"},
 };
 #define COMMANDS (sizeof commands / sizeof commands[0])

@@ -13,29 +13,83 @@
 
 /* ---- sending --------------------------------------------------------------------------------- */
 
+static void last_error(const struct session *session, struct lintel_error *error)
+{
+    if (session->datagram)
+        lintel_datagram_error(session->datagram, error);
+    else
+        lintel_stream_error(session->stream, error);
+}
+
 static void stop_sending(struct session *session, int status)
 {
     struct lintel_error error;
-    lintel_stream_error(session->stream, &error);
+    last_error(session, &error);
     snprintf(session->send_text, sizeof session->send_text, "%s",
              error.text[0] ? error.text : lintel_strerror(status));
     session->send_status = status;
     session->is_closed = 1;
 }
 
+static void take_frames(struct session *session);
+
+/* What comes while a datagram has no room is taken, so that two who both send do not wait for each
+ * other. */
+static int send_datagram(struct session *session, const struct lintel_header *header,
+                         const void *payload, size_t size)
+{
+    int64_t deadline = session->timeout_ms < 0 ? -1 : tool_now_ms() + session->timeout_ms;
+    struct pollfd one = {lintel_datagram_fd(session->datagram, 0), POLLIN | POLLOUT, 0};
+    for (;;) {
+        int rc = lintel_datagram_send(session->datagram, NULL, header, payload, size, 0);
+        if (rc != LINTEL_E_TIMEOUT || (deadline >= 0 && tool_now_ms() >= deadline))
+            return rc;
+        take_frames(session);
+        (void)!poll(&one, 1, deadline < 0 ? -1 : (int)(deadline - tool_now_ms()));
+    }
+}
+
+static void end_input(struct session *session, int status, const char *text);
+
+static int fail_send(struct session *session)
+{
+    struct lintel_error error;
+    last_error(session, &error);
+    return tool_fail_error(NULL, &error);
+}
+
+static int is_refused(int rc)
+{
+    return rc == LINTEL_E_TOO_LARGE || rc == LINTEL_E_RANGE || rc == LINTEL_E_MALFORMED ||
+           rc == LINTEL_E_NOMEM || rc == LINTEL_E_UNSUPPORTED;
+}
+
+/* A request is under way once the system has it. Nobody ends a session of datagrams for us. */
+static int put_datagram(struct session *session, const struct message_head *head,
+                        const void *payload, size_t size)
+{
+    int rc = send_datagram(session, &head->header, payload, size);
+    if (is_refused(rc))
+        return fail_send(session);
+    if (rc != LINTEL_OK) {
+        stop_sending(session, rc);
+        end_input(session, rc, session->send_text);
+        return TOOL_OK;
+    }
+    return session->sending ? session->sending(session->user, 1, size) : TOOL_OK;
+}
+
 static int put_frame(void *user, const struct message_head *head, const void *payload, size_t size)
 {
     struct session *session = user;
     int last = !(head->header.flags & LINTEL_MORE);
+    if (session->datagram)
+        return put_datagram(session, head, payload, size);
     if (session->sending && session->sending(session->user, last, size))
         return TOOL_FAILED;
     int rc = lintel_stream_send(session->stream, &head->header, payload, size, 0);
-    if (rc == LINTEL_E_TOO_LARGE || rc == LINTEL_E_RANGE || rc == LINTEL_E_MALFORMED ||
-        rc == LINTEL_E_NOMEM) {
-        struct lintel_error error;
-        lintel_stream_error(session->stream, &error);
-        return tool_fail_error(NULL, &error);
-    }
+    if (is_refused(rc))
+        return fail_send(session);
     /* What failed is the connection: what the peer still has to say comes first. */
     if (rc != LINTEL_OK)
         stop_sending(session, rc);
@@ -88,6 +142,10 @@ static void write_out(struct session *session)
     if (session->send_status != LINTEL_OK || session->is_shut)
         return;
     int shut = session->half_close && (session->all_taken || session->is_closed);
+    if (session->datagram) {
+        session->is_shut = shut;
+        return;
+    }
     int rc =
         shut ? lintel_stream_shutdown(session->stream, 0) : lintel_stream_flush(session->stream, 0);
     session->is_shut = shut && rc == 1;
@@ -174,16 +232,24 @@ static void take_frame(struct session *session, const struct lintel_frame *frame
         session->stopped = session->is_closed = 1;
 }
 
+static int receive(struct session *session, struct lintel_frame frames[BATCH])
+{
+    if (!session->datagram)
+        return lintel_stream_recv_batch(session->stream, frames, BATCH, 0);
+    int count = lintel_datagram_recv(session->datagram, frames, NULL, 0);
+    return count == 0 && session->is_shut ? LINTEL_E_END : count;
+}
+
 static void take_frames(struct session *session)
 {
     struct lintel_frame frames[BATCH];
     while (session->end_status == LINTEL_OK) {
-        int count = lintel_stream_recv_batch(session->stream, frames, BATCH, 0);
+        int count = receive(session, frames);
         if (count == 0)
             return;
         if (count < 0) {
             struct lintel_error error;
-            lintel_stream_error(session->stream, &error);
+            last_error(session, &error);
             end_input(session, count,
                       count == LINTEL_E_END ? "the peer ended the connection"
                       : error.text[0]       ? error.text
@@ -197,16 +263,34 @@ static void take_frames(struct session *session)
 
 /* ---- all of it ------------------------------------------------------------------------------- */
 
-int session_open(struct session *session, const char *endpoint, int timeout_ms)
+static int open_stream(struct session *session, const char *endpoint, int timeout_ms,
+                       struct lintel_error *error)
 {
     struct lintel_stream_options options = LINTEL_STREAM_OPTIONS_INIT;
+    options.layout = session->framing.layout;
+    options.max_frame = session->framing.max_frame;
+    return lintel_stream_open(&session->stream, endpoint, timeout_ms, &options, error);
+}
+
+static int open_datagram(struct session *session, const char *endpoint, int timeout_ms,
+                         struct lintel_error *error)
+{
+    struct lintel_datagram_options options = LINTEL_DATAGRAM_OPTIONS_INIT;
+    options.layout = session->framing.layout;
+    options.max_frame = session->framing.max_frame;
+    session->timeout_ms = timeout_ms;
+    return lintel_datagram_open(&session->datagram, endpoint, &options, error);
+}
+
+int session_open(struct session *session, const char *endpoint, int timeout_ms)
+{
     struct lintel_endpoint parsed;
     struct lintel_error error;
     if (lintel_endpoint_parse(&parsed, endpoint, &error) != LINTEL_OK)
         return tool_misuse("%s: %s", endpoint, error.text);
-    options.layout = session->framing.layout;
-    options.max_frame = session->framing.max_frame;
-    int rc = lintel_stream_open(&session->stream, endpoint, timeout_ms, &options, &error);
+    int rc = parsed.scheme == LINTEL_UDP || parsed.scheme == LINTEL_UNIXGRAM
+                 ? open_datagram(session, endpoint, timeout_ms, &error)
+                 : open_stream(session, endpoint, timeout_ms, &error);
     if (rc != LINTEL_OK)
         return tool_fail_error(NULL, &error);
     session->message.framing = &session->framing;
@@ -224,7 +308,7 @@ void session_work(struct session *session)
 
 static int wait_time(const struct session *session, int64_t deadline)
 {
-    int wait = lintel_stream_wait_ms(session->stream);
+    int wait = session->datagram ? -1 : lintel_stream_wait_ms(session->stream);
     if (deadline < 0)
         return wait;
     int64_t left = deadline - tool_now_ms();
@@ -232,11 +316,17 @@ static int wait_time(const struct session *session, int64_t deadline)
     return wait < 0 || left < wait ? (int)left : wait;
 }
 
+static int input_fd(const struct session *session)
+{
+    return session->datagram ? lintel_datagram_fd(session->datagram, 0)
+                             : lintel_stream_in_fd(session->stream);
+}
+
 int session_wait(struct session *session, int64_t deadline)
 {
     struct pollfd fds[3];
     nfds_t count = 0;
-    int wants = lintel_stream_wants(session->stream);
+    int wants = session->datagram ? LINTEL_WANT_READ : lintel_stream_wants(session->stream);
     if (may_take(session))
         return 1;
     if (tool_flush()) {
@@ -244,7 +334,7 @@ int session_wait(struct session *session, int64_t deadline)
         return 1;
     }
     if (session->end_status == LINTEL_OK && (wants & LINTEL_WANT_READ))
-        fds[count++] = (struct pollfd){lintel_stream_in_fd(session->stream), POLLIN, 0};
+        fds[count++] = (struct pollfd){input_fd(session), POLLIN, 0};
     if (session->send_status == LINTEL_OK && (wants & LINTEL_WANT_WRITE))
         fds[count++] = (struct pollfd){lintel_stream_out_fd(session->stream), POLLOUT, 0};
     if (session->wants_input && !session->is_closed &&
@@ -258,6 +348,7 @@ int session_wait(struct session *session, int64_t deadline)
 void session_close(struct session *session)
 {
     lintel_stream_close(session->stream);
+    lintel_datagram_close(session->datagram);
     message_free(&session->message);
     payload_list_close(&session->payloads);
     tool_framing_close(&session->framing);

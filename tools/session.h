@@ -1,6 +1,8 @@
 /*
  * session: one connection on which payloads go out and frames come in, neither waiting for the
- * other. `call` and `send` are this with different ideas of when it is over.
+ * other. `call` and `send` are this with different ideas of when it is over. Over udp:// and
+ * unixgram:// each frame is a datagram, and the session ends itself when half_close says that
+ * nothing is waited for.
  */
 #ifndef LINTEL_SESSION_H
 #define LINTEL_SESSION_H
@@ -11,8 +13,10 @@ struct session {
     struct tool_framing framing;
     struct payload_list payloads;
     struct message message;
-    struct lintel_stream *stream;
-    int half_close; /* 1: shut down writing behind the last payload */
+    struct lintel_stream *stream;     /* NULL over datagrams */
+    struct lintel_datagram *datagram; /* NULL over a connection */
+    int timeout_ms;                   /* for a datagram to have room; below 0: no limit */
+    int half_close;                   /* 1: shut down writing behind the last payload */
 
     /* Whether a payload may go out now. NULL: always. */
     int (*may_send)(void *user);

@@ -211,6 +211,8 @@ int cmd_decode(int argc, char **argv);
 int cmd_encode(int argc, char **argv);
 int cmd_layout(int argc, char **argv);
 int cmd_pack(int argc, char **argv);
+int cmd_recv(int argc, char **argv);
+int cmd_resolve(int argc, char **argv);
 int cmd_send(int argc, char **argv);
 int cmd_serve(int argc, char **argv);
 int cmd_unpack(int argc, char **argv);

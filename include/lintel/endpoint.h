@@ -5,6 +5,8 @@
  *     unix:///PATH       unix://@NAME is an abstract one
  *     fd://N             a listener or a connection that this process was given
  *     fd://IN,OUT        a pair of descriptors, pipes too
+ *     udp://HOST:PORT    datagrams: these two are for datagram.h
+ *     unixgram:///PATH
  *
  * Every descriptor made here is close-on-exec, TCP connections have TCP_NODELAY, listeners have
  * SO_REUSEADDR. Name resolution may block and is outside of every deadline.

@@ -329,7 +329,7 @@ int lintelp_resolve(struct addrinfo **out, const struct lintel_endpoint *endpoin
 
     memset(&hints, 0, sizeof hints);
     hints.ai_family = AF_UNSPEC;
-    hints.ai_socktype = SOCK_STREAM;
+    hints.ai_socktype = endpoint->scheme == LINTEL_UDP ? SOCK_DGRAM : SOCK_STREAM;
     hints.ai_flags = flags;
     rc = getaddrinfo(host, endpoint->service, &hints, out);
     if (rc == 0)
@@ -579,7 +579,8 @@ int lintel_endpoint_connect(const struct lintel_endpoint *endpoint, int fds[2], 
         rc = connect_one(&fd, &address, &deadline, error);
         break;
     default:
-        return lintelp_fail(error, LINTEL_E_UNSUPPORTED, 0, "datagrams are not in this build");
+        return lintelp_fail(error, LINTEL_E_UNSUPPORTED, 0,
+                            "datagrams are no connection; open a datagram socket");
     }
     if (rc == LINTEL_OK)
         fds[0] = fds[1] = fd;

@@ -1,4 +1,4 @@
-/* What endpoint.c and endpoint_listener.c share: resolved addresses and their text. */
+/* What the endpoint's files and datagram.c share: resolved addresses, their text, bound sockets. */
 #ifndef LINTELP_ENDPOINT_ADDRESS_H
 #define LINTELP_ENDPOINT_ADDRESS_H
 
@@ -28,6 +28,11 @@ size_t lintelp_address_text(const struct lintelp_address *address, char *out, si
 /* "WHAT ADDRESS: sentence of the errno". Returns LINTEL_E_SYSTEM. */
 int lintelp_fail_address(struct lintel_error *error, int number, const char *what,
                          const struct lintelp_address *address);
+
+/* The sockets of a datagram endpoint, bound as lintel_listener_open() binds those that listen, and
+ * blocking. Text, descriptors and closing are those of a listener; accepting is not. */
+int lintelp_listener_bind(struct lintel_listener **out, const struct lintel_endpoint *endpoint,
+                          struct lintel_error *error);
 
 /* TCP_NODELAY, where the family has it. */
 void lintelp_no_delay(int fd, int family);

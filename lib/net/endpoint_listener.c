@@ -23,12 +23,13 @@ struct lintel_listener {
     ino_t inode;
     size_t count; /* at least 1 */
     size_t next;  /* the socket to ask first, so that none is left waiting behind the others */
+    int type;     /* SOCK_STREAM; SOCK_DGRAM: bound only, for datagram.c */
     int backlog;
     int given;           /* the socket is not ours: its mode is not known and stays as it is */
     struct pollfd fds[]; /* fd and POLLIN */
 };
 
-static struct lintel_listener *listener_new(size_t capacity, int backlog)
+static struct lintel_listener *listener_new(size_t capacity, int type, int backlog)
 {
     size_t size = sizeof(struct lintel_listener) + capacity * sizeof(struct pollfd);
     struct lintel_listener *listener = lintelp_resize(NULL, NULL, size);
@@ -36,6 +37,7 @@ static struct lintel_listener *listener_new(size_t capacity, int backlog)
     if (listener == NULL)
         return NULL;
     memset(listener, 0, size);
+    listener->type = type;
     listener->backlog = backlog > 0 ? backlog : SOMAXCONN;
     return listener;
 }
@@ -66,7 +68,7 @@ void lintel_listener_close(struct lintel_listener *listener)
     lintelp_resize(NULL, listener, 0);
 }
 
-/* ---- tcp ------------------------------------------------------------------------------------- */
+/* ---- tcp, udp -------------------------------------------------------------------------------- */
 
 static in_port_t *port_of(struct lintelp_address *address)
 {
@@ -75,22 +77,35 @@ static in_port_t *port_of(struct lintelp_address *address)
     return &((struct sockaddr_in *)&address->any)->sin_port;
 }
 
+/* The socket to bind: one that listens must not wait in accept, one for datagrams may in send. */
+static int new_socket(int family, int type)
+{
+    return socket(family, type | SOCK_CLOEXEC | (type == SOCK_STREAM ? SOCK_NONBLOCK : 0), 0);
+}
+
+static int start(int fd, int type, int backlog)
+{
+    return type == SOCK_STREAM ? listen(fd, backlog) : 0;
+}
+
 /* Make one socket that listens. Returns it, or -1 with errno and the name of the call. */
-static int listen_inet(const struct lintelp_address *address, int backlog, const char **what)
+static int listen_inet(const struct lintelp_address *address, int type, int backlog,
+                       const char **what)
 {
     int family = address->any.ss_family, on = 1, saved;
-    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int fd = new_socket(family, type);
 
     *what = "socket for";
     if (fd < 0)
         return -1;
-    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (type == SOCK_STREAM)
+        (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (family == AF_INET6)
         (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
     *what = "bind to";
     if (bind(fd, (const struct sockaddr *)&address->any, address->size) == 0) {
         *what = "listen on";
-        if (listen(fd, backlog) == 0)
+        if (start(fd, type, backlog) == 0)
             return fd;
     }
     saved = errno;
@@ -147,7 +162,7 @@ static int listen_each(struct lintel_listener *listener, const struct addrinfo *
         chosen = *port_of(&address) == 0;
         if (chosen)
             *port_of(&address) = port;
-        fd = listen_inet(&address, listener->backlog, &what);
+        fd = listen_inet(&address, listener->type, listener->backlog, &what);
         if (fd >= 0) {
             listener_add(listener, fd);
             find_port(fd, &port);
@@ -162,8 +177,8 @@ static int listen_each(struct lintel_listener *listener, const struct addrinfo *
     return listener->count > 0 ? LINTEL_OK : rc;
 }
 
-static int open_tcp(struct lintel_listener **out, const struct lintel_endpoint *endpoint,
-                    int backlog, struct lintel_error *error)
+static int open_inet(struct lintel_listener **out, const struct lintel_endpoint *endpoint, int type,
+                     int backlog, struct lintel_error *error)
 {
     struct lintel_listener *listener;
     struct addrinfo *list;
@@ -171,7 +186,7 @@ static int open_tcp(struct lintel_listener **out, const struct lintel_endpoint *
 
     if ((rc = lintelp_resolve(&list, endpoint, AI_PASSIVE, error)) != LINTEL_OK)
         return rc;
-    listener = listener_new(ADDRESSES_MAX, backlog);
+    listener = listener_new(ADDRESSES_MAX, type, backlog);
     if (listener == NULL) {
         freeaddrinfo(list);
         return lintelp_fail(error, LINTEL_E_NOMEM, 0, "listen: out of memory");
@@ -188,17 +203,18 @@ static int open_tcp(struct lintel_listener **out, const struct lintel_endpoint *
     return rc;
 }
 
-/* ---- unix ------------------------------------------------------------------------------------ */
+/* ---- unix, unixgram -------------------------------------------------------------------------- */
 
-/* Whether the file at a path is a socket on which nobody listens: only then connecting to it is
- * refused. Leaves in *file what it looked at. */
-static int is_stale(const char *path, const struct lintelp_address *address, struct stat *file)
+/* Whether the file at a path is a socket that nobody has: only then connecting to it is refused.
+ * Leaves in *file what it looked at. */
+static int is_stale(const char *path, int type, const struct lintelp_address *address,
+                    struct stat *file)
 {
     int fd, number = 0;
 
     if (lstat(path, file) != 0 || !S_ISSOCK(file->st_mode))
         return 0;
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return 0;
     if (connect(fd, (const struct sockaddr *)&address->any, address->size) != 0)
@@ -209,7 +225,7 @@ static int is_stale(const char *path, const struct lintelp_address *address, str
 
 /* Bind; a stale socket file is removed first, if it is still the one that was looked at. Returns 0
  * or an errno. */
-static int bind_unix(int fd, const char *path, const struct lintelp_address *address)
+static int bind_unix(int fd, int type, const char *path, const struct lintelp_address *address)
 {
     const struct sockaddr *any = (const struct sockaddr *)&address->any;
     struct stat stale, now;
@@ -218,7 +234,7 @@ static int bind_unix(int fd, const char *path, const struct lintelp_address *add
         return 0;
     if (errno != EADDRINUSE || path[0] == '@')
         return errno;
-    if (!is_stale(path, address, &stale))
+    if (!is_stale(path, type, address, &stale))
         return EADDRINUSE;
     if (lstat(path, &now) == 0) {
         if (now.st_dev != stale.st_dev || now.st_ino != stale.st_ino)
@@ -240,30 +256,30 @@ static void remember_file(struct lintel_listener *listener, const char *path)
     memcpy(listener->path, path, strlen(path) + 1);
 }
 
-static int open_unix(struct lintel_listener **out, const struct lintel_endpoint *endpoint,
+static int open_unix(struct lintel_listener **out, const struct lintel_endpoint *endpoint, int type,
                      int backlog, struct lintel_error *error)
 {
     struct lintelp_address address;
-    struct lintel_listener *listener = listener_new(1, backlog);
+    struct lintel_listener *listener = listener_new(1, type, backlog);
     int fd, number;
 
     if (listener == NULL)
         return lintelp_fail(error, LINTEL_E_NOMEM, 0, "listen: out of memory");
     lintelp_unix_address(&address, endpoint->path);
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    fd = new_socket(AF_UNIX, type);
     if (fd < 0) {
         number = errno;
         lintel_listener_close(listener);
         return lintelp_fail_address(error, number, "socket for", &address);
     }
     listener_add(listener, fd);
-    number = bind_unix(fd, endpoint->path, &address);
+    number = bind_unix(fd, type, endpoint->path, &address);
     if (number != 0) {
         lintel_listener_close(listener);
         return lintelp_fail_address(error, number, "bind to", &address);
     }
     remember_file(listener, endpoint->path);
-    if (listen(fd, listener->backlog) != 0) {
+    if (start(fd, type, listener->backlog) != 0) {
         number = errno;
         lintel_listener_close(listener);
         return lintelp_fail_address(error, number, "listen on", &address);
@@ -289,7 +305,7 @@ static int open_fd(struct lintel_listener **out, const struct lintel_endpoint *e
         !listens || getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) != 0 || type != SOCK_STREAM)
         return lintelp_fail(error, LINTEL_E_UNSUPPORTED, 0,
                             "this descriptor is no stream socket that listens");
-    listener = listener_new(1, 0);
+    listener = listener_new(1, SOCK_STREAM, 0);
     if (listener == NULL)
         return lintelp_fail(error, LINTEL_E_NOMEM, 0, "listen: out of memory");
     listener->given = 1;
@@ -305,14 +321,23 @@ int lintel_listener_open(struct lintel_listener **out, const struct lintel_endpo
         return lintelp_fail(error, LINTEL_E_USAGE, 0, "a NULL to listen");
     switch (endpoint->scheme) {
     case LINTEL_TCP:
-        return open_tcp(out, endpoint, backlog, error);
+        return open_inet(out, endpoint, SOCK_STREAM, backlog, error);
     case LINTEL_UNIX:
-        return open_unix(out, endpoint, backlog, error);
+        return open_unix(out, endpoint, SOCK_STREAM, backlog, error);
     case LINTEL_FD:
         return open_fd(out, endpoint, error);
     default:
-        return lintelp_fail(error, LINTEL_E_UNSUPPORTED, 0, "datagrams are not in this build");
+        return lintelp_fail(error, LINTEL_E_UNSUPPORTED, 0,
+                            "datagrams are not for listeners; bind a datagram socket");
     }
+}
+
+int lintelp_listener_bind(struct lintel_listener **out, const struct lintel_endpoint *endpoint,
+                          struct lintel_error *error)
+{
+    if (endpoint->scheme == LINTEL_UDP)
+        return open_inet(out, endpoint, SOCK_DGRAM, 0, error);
+    return open_unix(out, endpoint, SOCK_DGRAM, 0, error);
 }
 
 /* ---- asking ---------------------------------------------------------------------------------- */
@@ -341,7 +366,10 @@ size_t lintel_listener_text(const struct lintel_listener *listener, size_t index
     bound.size = sizeof bound.any;
     if (getsockname(fd, (struct sockaddr *)&bound.any, &bound.size) == 0 &&
         lintelp_address_text(&bound, where, sizeof where) > 0) {
-        lintelp_text_str(&text, bound.any.ss_family == AF_UNIX ? "unix://" : "tcp://");
+        if (listener->type == SOCK_DGRAM)
+            lintelp_text_str(&text, bound.any.ss_family == AF_UNIX ? "unixgram://" : "udp://");
+        else
+            lintelp_text_str(&text, bound.any.ss_family == AF_UNIX ? "unix://" : "tcp://");
         lintelp_text_str(&text, where);
         return text.used;
     }
