@@ -124,7 +124,7 @@ static int read_float(struct lintel_value *out, const char *text)
     if (!*text || strchr(" \t\n\v\f\r", *text))
         return 0;
     double number = strtod(text, &end);
-    if (*end || (isinf(number) && text[strspn(text, "+-")] != 'i'))
+    if (*end || (isinf(number) && !strchr("iI", text[strspn(text, "+-")])))
         return 0;
     *out = lintel_float(number);
     return 1;

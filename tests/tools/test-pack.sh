@@ -59,6 +59,8 @@ there_and_back '!2f' 7f7fffff00000001 3.4028235e+38 1e-45
 there_and_back '!2d' 00000000000000017fefffffffffffff 5e-324 1.7976931348623157e+308
 there_and_back '!4d' 7ff0000000000000fff00000000000007ff80000000000008000000000000000 inf -inf nan -0
 there_and_back '!2e' 7c007e00 inf nan
+run 0 pack '!4e' INF -Infinity +iNF NAN
+expect 7c00fc007c007e00
 there_and_back '!3f' 42c80000447a00004b800000 100 1000 16777216
 run 0 pack '!d' 1e3
 expect 408f400000000000
