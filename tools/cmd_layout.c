@@ -64,19 +64,18 @@ static void print_ops(const struct lintel_view *view)
 static void print_counts(const struct lintel_layout *layout, const struct lintel_view *view)
 {
     size_t header = lintel_layout_header_max(layout), trailer = lintel_layout_trailer_max(layout);
-    if (view->factor != 1)
-        printf("; counts units of %llu bytes", (unsigned long long)view->factor);
-    else
-        printf("; counts");
+    uint64_t more = view->sum < 0 ? (uint64_t) - (view->sum + 1) + 1 : (uint64_t)view->sum;
+    const char *plural = more == 1 ? "" : "s";
     if (view->sum == 0)
-        printf("%s", view->factor != 1 ? "" : " the payload");
+        printf("; counts the payload");
     else if (view->sum > 0)
-        printf(" less than the payload, by %llu bytes", (unsigned long long)view->sum);
-    else if (lintel_layout_header_min(layout) == header &&
-             view->sum == -(int64_t)(header + trailer))
-        printf(" the whole frame");
+        printf("; counts the payload less %llu byte%s", (unsigned long long)more, plural);
+    else if (lintel_layout_header_min(layout) == header && more == header + trailer)
+        printf("; counts the whole frame");
     else
-        printf(" the payload and %llu bytes more", (unsigned long long)-view->sum);
+        printf("; counts the payload and %llu byte%s more", (unsigned long long)more, plural);
+    if (view->factor != 1)
+        printf(", in units of %llu bytes", (unsigned long long)view->factor);
 }
 
 static void print_view(const struct lintel_layout *layout, size_t index, int width)

@@ -44,6 +44,14 @@ header 16 bytes, big-endian, payload at most 4294967295 bytes
   id        bytes 8-11    I
   length    bytes 12-15   I; counts the payload'
 
+# What the length counts, in words.
+run 0 layout x11
+grep -q 'H, times 4, minus 4; counts the whole frame, in units of 4 bytes$' out || die "units: x11"
+run 0 layout modbus
+grep -q '; counts the payload and 1 byte more$' out || die "one more: modbus"
+run 0 layout '!H:length*2+3 *'
+grep -q '; counts the payload less 3 bytes, in units of 2 bytes$' out || die "less"
+
 # Masks that part a word, what fills several rows, varints, a trailer, nameless bytes.
 run 0 layout '!H:version>>12=1,kind>>8&0xf,flags&0xff x 5s:key 4v:length-2 * I:sum B:end=0x24'
 sed -n '/^ 0  /,/^$/p' out >diagram
