@@ -50,10 +50,10 @@ static int take_request(void *user, int last, size_t size)
         call->sending = window_push(&call->window, message->id);
     call->sending->size += size;
     call->window.open_bytes += size;
-    if (!last)
-        return TOOL_OK;
     if (call->timeout_ms >= 0)
         call->sending->deadline = tool_now_ms() + call->timeout_ms;
+    if (!last)
+        return TOOL_OK;
     call->sending = NULL;
     message->id = tool_next_id(message->framing, message->id);
     return TOOL_OK;
@@ -263,6 +263,16 @@ static void drop_unsent(struct call *call)
     }
 }
 
+/* Of the earliest request. One that is going out has a time for each of its fragments, which stands
+ * still while we wait for our own input. */
+static int64_t next_deadline(struct call *call)
+{
+    const struct request *first = call->window.count ? window_at(&call->window, 0) : NULL;
+    if (!first || (first == call->sending && call->session.wants_input))
+        return -1;
+    return first->deadline;
+}
+
 static int run(struct call *call)
 {
     struct session *session = &call->session;
@@ -274,8 +284,7 @@ static int run(struct call *call)
         int status = is_over(call);
         if (status >= 0)
             return status;
-        int64_t deadline = call->window.count ? window_at(&call->window, 0)->deadline : -1;
-        if (!session_wait(session, deadline))
+        if (!session_wait(session, next_deadline(call)))
             return session->failed ? TOOL_FAILED : judge_lost(call, 1);
     }
 }

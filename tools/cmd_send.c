@@ -34,7 +34,8 @@ static int judge(const struct session *session, int timed_out, int timeout_ms)
     if (session->failed || session->stopped)
         return TOOL_FAILED;
     if (timed_out)
-        return tool_fail("the peer did not end within %g s", timeout_ms / 1000.0);
+        return tool_fail("the peer did not %s within %g s", session->is_shut ? "end" : "read",
+                         timeout_ms / 1000.0);
     if (session->end_status == LINTEL_E_REFUSED && session->bye == 0 && session->is_shut &&
         session->all_taken)
         return TOOL_OK;
@@ -49,12 +50,18 @@ static int run(struct send *send)
 {
     struct session *session = &send->session;
     int64_t deadline = -1;
+    size_t before = 0;
     for (;;) {
         session_work(session);
         if (is_over(session))
             return judge(session, 0, 0);
-        if (session->is_shut && send->timeout_ms >= 0 && deadline < 0)
+        size_t queued = lintel_stream_queued(session->stream);
+        int waits = session->is_shut || queued > 0;
+        if (!waits || send->timeout_ms < 0)
+            deadline = -1;
+        else if (deadline < 0 || queued != before)
             deadline = tool_now_ms() + send->timeout_ms;
+        before = queued;
         if (!session_wait(session, deadline))
             return judge(session, 1, send->timeout_ms);
     }
@@ -85,7 +92,8 @@ int cmd_send(int argc, char **argv)
     const struct tool_option options[] = {
         {"lines", 0, TOOL_FLAG, NULL, "a frame per line of standard input", &send.lines, 0, 0},
         {"timeout", 0, TOOL_TIME, "S",
-         "seconds to connect in, and for the peer to end in when all\nis sent (no limit)",
+         "seconds to connect in, for the peer to read on in, and to\nend in when all is sent "
+         "(no limit)",
          &send.timeout_ms, 0, 0},
         TOOL_HEADER_OPTIONS(&send.session.framing),
         TOOL_LAYOUT_OPTIONS(&send.session.framing),

@@ -219,6 +219,14 @@ exec 5<>silence
 run 1 call --timeout 0.05 fd://3,4 a b 3<&5 4>requests
 complains 'request 1: no reply within 0.05 s; 2 requests without a reply'
 
+# One that does not read, either: a request in fragments does not all go out.
+mkfifo unread
+exec 6<>unread
+head -c 3000000 /dev/zero >fragments
+run 1 call --timeout 0.05 --max-frame 64K fd://3,4 @fragments 3<&5 4>&6
+complains 'request 1: no reply within 0.05 s; 1 request without a reply, others were not sent'
+exec 6>&-
+
 # ---- foreign layouts -----------------------------------------------------------------------------
 layout=u32
 peer u32 <<END

@@ -63,6 +63,12 @@ mkfifo silence
 exec 5<>silence
 run 1 send --timeout 0.05 fd://3,4 a 3<&5 4>requests
 complains 'the peer did not end within 0.05 s'
+mkfifo unread
+exec 6<>unread
+head -c 3000000 /dev/zero >large
+run 1 send --timeout 0.05 fd://3,4 @large 3<&5 4>&6
+complains 'the peer did not read within 0.05 s'
+exec 6>&-
 
 : >replies
 layout=amqp
