@@ -151,14 +151,17 @@ static int refuse_size(struct lintel_stream *s, size_t size)
     return refuse(s, &error);
 }
 
-/* What has to hold before any frame is taken. */
-static int may_send(struct lintel_stream *s, size_t size)
+/* What has to hold before any frame is taken. Control frames are bounded by their kind: a small
+ * limit must not keep a BYE from saying that it was exceeded. */
+static int may_send(struct lintel_stream *s, const struct lintel_header *header, size_t size)
 {
+    int bounded = (header->flags & LINTEL_CONTROL) == 0 || !lintel_layout_is_lintel(s->layout);
+
     if (s->out_status < 0)
         return lintelp_stream_note(s, s->out_status, s->out_errno, ABOUT_SEND);
     if (s->closing)
         return lintelp_stream_note(s, LINTEL_E_CLOSED, 0, ABOUT_SHUTDOWN);
-    if (size > s->max_frame)
+    if (bounded && size > s->max_frame)
         return refuse_size(s, size);
     if (s->queue == NULL && (s->queue = lintelp_queue_new(s->allocator)) == NULL)
         return lintelp_stream_note(s, LINTEL_E_NOMEM, 0, ABOUT_NOTHING);
@@ -374,7 +377,7 @@ int lintel_stream_send(struct lintel_stream *stream, const struct lintel_header 
         return LINTEL_E_USAGE;
     if (size < stream->plain_below && send_plainly(stream, header, payload, size))
         return LINTEL_OK;
-    if ((rc = may_send(stream, size)) < 0)
+    if ((rc = may_send(stream, header, size)) < 0)
         return rc;
     if (size < DIRECT_MIN)
         return send_copied(stream, header, payload, size, timeout_ms);
@@ -388,7 +391,7 @@ int lintel_stream_send_ref(struct lintel_stream *stream, const struct lintel_hea
     int rc = LINTEL_E_USAGE;
 
     if (stream != NULL && header != NULL && (payload != NULL || size == 0))
-        rc = may_send(stream, size);
+        rc = may_send(stream, header, size);
     if (rc == LINTEL_OK && size >= REF_MIN)
         return send_by_reference(stream, header, payload, size, release, user, LINTEL_GATHER_SIZE,
                                  timeout_ms);

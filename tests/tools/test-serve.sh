@@ -107,6 +107,15 @@ run 0 call "$endpoint" 'next peer'
 kill "$server"
 ends 0
 
+# A limit below the size of a BYE is told, too.
+serve --max-frame 4 tcp://127.0.0.1:0
+run 0 call "$endpoint" 0123
+expect 0123
+run 1 call "$endpoint" 01234
+complains 'BYE 5'
+kill "$server"
+ends 0
+
 # ---- what peers do wrong is a line, and theirs alone --------------------------------------------
 serve tcp://127.0.0.1:0
 run 1 call --layout u32 "$endpoint" 'this is not the layout of the server'
