@@ -1678,6 +1678,13 @@ static void stream_new_takes_the_descriptors_on_failure(void **state)
     close(fds[1]);
     assert_int_equal(lintel_stream_new(&stream, fds[0], fds[1], NULL, &error), LINTEL_E_SYSTEM);
     assert_int_equal(error.system, EBADF);
+    for (int type = 0; type < 2; type++) {
+        assert_int_equal(
+            socketpair(AF_UNIX, (type ? SOCK_SEQPACKET : SOCK_DGRAM) | SOCK_CLOEXEC, 0, fds), 0);
+        assert_int_equal(lintel_stream_new(&stream, fds[0], fds[1], NULL, &error),
+                         LINTEL_E_UNSUPPORTED);
+        assert_non_null(strstr(error.text, "not of a stream"));
+    }
     assert_int_equal(lintel_stream_new(&stream, -1, -1, NULL, &error), LINTEL_E_USAGE);
     assert_int_equal(lintel_stream_open(&stream, "fd://x", -1, NULL, &error), LINTEL_E_SYNTAX);
     assert_int_equal(lintel_stream_open(NULL, "fd://0", -1, NULL, &error), LINTEL_E_USAGE);

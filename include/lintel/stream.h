@@ -68,7 +68,8 @@ struct lintel_stream_options {
  * Takes    in and out: closed by lintel_stream_close(), and here on failure
  * Gives    *stream, to be closed with lintel_stream_close()
  * Returns  LINTEL_OK
- *          LINTEL_E_SYSTEM  one of them is no descriptor
+ *          LINTEL_E_SYSTEM       one of them is no descriptor
+ *          LINTEL_E_UNSUPPORTED  one of them is a socket of datagrams or packets
  *          LINTEL_E_RANGE, LINTEL_E_NOMEM, LINTEL_E_USAGE as lintel_decoder_new()
  */
 LINTEL_API LINTEL_MUST_USE int lintel_stream_new(struct lintel_stream **stream, int in, int out,
@@ -101,7 +102,8 @@ void lintel_stream_close(struct lintel_stream *stream);
  *          LINTEL_E_TIMEOUT    the frame was not taken: the queue is full and could not be written
  *                              in time; with timeout_ms 0 the queue takes any frame instead, and
  *                              lintel_stream_queued() says how long it is
- *          LINTEL_E_TOO_LARGE  more than max_frame, or than the layout can carry; not taken
+ *          LINTEL_E_TOO_LARGE  more than max_frame, which does not bound lintel's control frames,
+ *                              or than the layout can carry; not taken
  *          LINTEL_E_RANGE, LINTEL_E_MALFORMED  as lintel_frame_put_header(); not taken
  *          LINTEL_E_CLOSED     lintel_stream_shutdown() was called, or the peer is gone
  *          LINTEL_E_RESET, LINTEL_E_SYSTEM     the connection failed; sticky for sending

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 /* ---- life ------------------------------------------------------------------------------------ */
@@ -44,9 +45,27 @@ static int new_decoder(struct lintel_stream *s, const struct lintel_stream_optio
     return LINTEL_OK;
 }
 
+/* A socket of datagrams or of packets has no bytes one behind the other. */
+static int check_type(int fd, struct lintel_error *error)
+{
+    struct lintelp_text text;
+    int type = 0;
+    socklen_t size = sizeof type;
+
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) != 0 || type == SOCK_STREAM)
+        return LINTEL_OK;
+    text = lintelp_error(error, LINTEL_E_UNSUPPORTED, 0);
+    lintelp_text_str(&text, "descriptor ");
+    lintelp_text_i64(&text, fd);
+    lintelp_text_str(&text, " is a socket, but not of a stream");
+    return LINTEL_E_UNSUPPORTED;
+}
+
 static int fill_in(struct lintel_stream *s, int in, int out, const struct lintel_stream_options *o,
                    struct lintel_error *error)
 {
+    int rc;
+
     memset(s, 0, sizeof *s);
     s->allocator = o->allocator;
     s->receive_buffer = o->receive_buffer_size > 0 ? o->receive_buffer : NULL;
@@ -56,7 +75,10 @@ static int fill_in(struct lintel_stream *s, int in, int out, const struct lintel
     s->frame_timeout_ms = o->frame_timeout_ms;
     if (lintelp_end_init(&s->in, in) != 0 || lintelp_end_init(&s->out, out) != 0)
         return lintelp_fail_errno(error, errno, "a descriptor for a stream", "");
-    return new_decoder(s, o, error);
+    rc = check_type(in, error);
+    if (rc == LINTEL_OK && out != in)
+        rc = check_type(out, error);
+    return rc == LINTEL_OK ? new_decoder(s, o, error) : rc;
 }
 
 int lintel_stream_new(struct lintel_stream **stream, int in, int out,
