@@ -328,7 +328,7 @@ int lintel_listener_open(struct lintel_listener **out, const struct lintel_endpo
         return open_fd(out, endpoint, error);
     default:
         return lintelp_fail(error, LINTEL_E_UNSUPPORTED, 0,
-                            "datagrams are not for listeners; bind a datagram socket");
+                            "datagrams have no connections to listen for");
     }
 }
 
