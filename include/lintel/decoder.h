@@ -37,9 +37,9 @@ struct lintel_decoder_options {
     uint64_t max_memory; /* bytes of storage, our own; 0: what one frame of max_frame needs */
     enum lintel_over_limit over_limit;
 };
-#define LINTEL_DECODER_OPTIONS_INIT                          \
-    {                                                        \
-        sizeof(struct lintel_decoder_options), 0, 0, 0, 0, 0 \
+#define LINTEL_DECODER_OPTIONS_INIT                                               \
+    {                                                                             \
+        sizeof(struct lintel_decoder_options), 0, 0, 0, 0, LINTEL_OVER_LIMIT_FAIL \
     }
 
 /* ---- life ------------------------------------------------------------------------------------ */
