@@ -82,13 +82,61 @@ int lintel_decoder_new(struct lintel_decoder **out, const struct lintel_decoder_
     return LINTEL_OK;
 }
 
-static void free_other(struct lintel_decoder *d)
+/* The block whose bytes these are; NULL for NULL. */
+static struct lintelp_block *block_of(uint8_t *bytes)
 {
-    if (d->other != NULL)
-        (void)lintelp_resize(d->allocator, d->other, 0);
-    d->other = NULL;
-    d->other_size = 0;
-    d->other_live = 0;
+    return bytes != NULL ? (struct lintelp_block *)(void *)bytes - 1 : NULL;
+}
+
+static uint8_t *bytes_of(struct lintelp_block *block)
+{
+    return block != NULL ? (uint8_t *)(block + 1) : NULL;
+}
+
+/* A block of that size, or the one that was given, resized; NULL when out of memory. */
+static struct lintelp_block *resize_block(struct lintel_decoder *d, struct lintelp_block *block,
+                                          size_t size)
+{
+    if (size > SIZE_MAX - sizeof *block)
+        return NULL;
+    block = lintelp_resize(d->allocator, block, sizeof *block + size);
+    if (block != NULL)
+        block->size = size;
+    return block;
+}
+
+static void free_block(struct lintel_decoder *d, struct lintelp_block *block)
+{
+    if (block != NULL)
+        (void)lintelp_resize(d->allocator, block, 0);
+}
+
+/* A block that is free now: the larger of it and the spare one is kept. */
+static void spare_block(struct lintel_decoder *d, struct lintelp_block *block)
+{
+    if (d->spare == NULL || d->spare->size < block->size) {
+        free_block(d, d->spare);
+        d->spare = block;
+        return;
+    }
+    free_block(d, block);
+}
+
+/* No view points into the retired blocks any more. */
+static LINTELP_APART void reclaim(struct lintel_decoder *d)
+{
+    while (d->retired != NULL) {
+        struct lintelp_block *block = d->retired;
+        d->retired = block->next;
+        spare_block(d, block);
+    }
+}
+
+static void free_spare(struct lintel_decoder *d)
+{
+    reclaim(d);
+    free_block(d, d->spare);
+    d->spare = NULL;
 }
 
 static void free_error(struct lintel_decoder *d)
@@ -100,8 +148,7 @@ static void free_error(struct lintel_decoder *d)
 
 static void free_own(struct lintel_decoder *d)
 {
-    if (d->own != NULL)
-        (void)lintelp_resize(d->allocator, d->own, 0);
+    free_block(d, block_of(d->own));
     d->own = NULL;
     d->begin = d->end = d->capacity = 0;
 }
@@ -110,7 +157,7 @@ void lintel_decoder_free(struct lintel_decoder *decoder)
 {
     if (decoder == NULL)
         return;
-    free_other(decoder);
+    free_spare(decoder);
     free_own(decoder);
     free_error(decoder);
     (void)lintelp_resize(decoder->allocator, decoder, 0);
@@ -121,7 +168,8 @@ void lintel_decoder_reset(struct lintel_decoder *d)
     if (d == NULL)
         return;
     free_error(d);
-    d->ended = d->live = d->other_live = d->full = 0;
+    reclaim(d);
+    d->ended = d->live = d->full = 0;
     d->drip = 0;
     d->status = LINTEL_OK;
     d->begin = d->end = d->lent = 0;
@@ -149,7 +197,9 @@ static LINTELP_APART void drop_given(struct lintel_decoder *d)
 /* Ends the life of all views. */
 static inline void begin_feed(struct lintel_decoder *d)
 {
-    d->live = d->other_live = 0;
+    if (d->retired != NULL)
+        reclaim(d);
+    d->live = 0;
     if (d->given > 0)
         drop_given(d);
     if (d->begin == d->end)
@@ -171,53 +221,49 @@ int lintelp_decoder_over_budget(struct lintel_decoder *d, uint64_t wanted)
     return LINTEL_E_NOMEM;
 }
 
-/* A block of at least that size to move to: the other one where it is free and large enough. */
-static uint8_t *take_block(struct lintel_decoder *d, size_t *capacity)
+/* A block of at least that size to move to: the spare one where it is large enough. */
+static struct lintelp_block *take_block(struct lintel_decoder *d, size_t size)
 {
-    uint8_t *block = d->other;
+    struct lintelp_block *block = d->spare;
 
-    if (block == NULL || d->other_live || d->other_size < *capacity)
-        return lintelp_resize(d->allocator, NULL, *capacity);
-    *capacity = d->other_size;
-    d->other = NULL;
-    d->other_size = 0;
+    if (block == NULL || block->size < size)
+        return resize_block(d, NULL, size);
+    d->spare = NULL;
     return block;
 }
 
-/* The block that own storage was moved out of: views may live in it, or it is the other one now. */
-static void put_aside(struct lintel_decoder *d, uint8_t *block, size_t size)
+/* Own storage was moved out of this block; views may live in it. */
+static void put_aside(struct lintel_decoder *d, struct lintelp_block *block)
 {
     if (block == NULL)
         return;
-    if (d->other != NULL && !d->other_live && (d->live || d->other_size < size))
-        free_other(d);
-    if (d->other == NULL) {
-        d->other = block;
-        d->other_size = size;
-        d->other_live = d->live;
+    if (!d->live) {
+        spare_block(d, block);
         return;
     }
-    (void)lintelp_resize(d->allocator, block, 0);
+    block->next = d->retired;
+    d->retired = block;
+    d->live = 0;
 }
 
 /* Move what is unfinished into storage of that capacity, at its front. */
 static int move_to(struct lintel_decoder *d, size_t capacity)
 {
     size_t used = d->end - d->begin;
-    int resized = d->begin == 0 && !d->live && (d->other == NULL || d->other_size < capacity);
-    uint8_t *block =
-        resized ? lintelp_resize(d->allocator, d->own, capacity) : take_block(d, &capacity);
+    int resized = d->begin == 0 && !d->live && (d->spare == NULL || d->spare->size < capacity);
+    struct lintelp_block *own = block_of(d->own);
+    struct lintelp_block *block =
+        resized ? resize_block(d, own, capacity) : take_block(d, capacity);
 
     if (block == NULL)
         return LINTEL_E_NOMEM;
     if (!resized) {
         if (used > 0)
-            memcpy(block, d->own + d->begin, used);
-        put_aside(d, d->own, d->capacity);
-        d->live = 0;
+            memcpy(bytes_of(block), d->own + d->begin, used);
+        put_aside(d, own);
     }
-    d->own = block;
-    d->capacity = capacity;
+    d->own = bytes_of(block);
+    d->capacity = block->size;
     d->begin = 0;
     d->end = used;
     return LINTEL_OK;
@@ -443,7 +489,14 @@ uint64_t lintel_decoder_skipped(const struct lintel_decoder *decoder)
 
 size_t lintel_decoder_memory(const struct lintel_decoder *decoder)
 {
-    return decoder == NULL ? 0 : decoder->capacity + decoder->other_size;
+    size_t held;
+
+    if (decoder == NULL)
+        return 0;
+    held = decoder->capacity + (decoder->spare != NULL ? decoder->spare->size : 0);
+    for (const struct lintelp_block *block = decoder->retired; block != NULL; block = block->next)
+        held += block->size;
+    return held;
 }
 
 void lintel_decoder_trim(struct lintel_decoder *decoder)
@@ -454,7 +507,7 @@ void lintel_decoder_trim(struct lintel_decoder *decoder)
         return;
     decoder->drip = 0;
     begin_feed(decoder);
-    free_other(decoder);
+    free_spare(decoder);
     decoder->lent = 0;
     decoder->full = 0;
     used = decoder->end - decoder->begin;

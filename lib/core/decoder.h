@@ -16,6 +16,12 @@
 
 #include <string.h>
 
+/* What stands in front of the bytes of a block. */
+struct lintelp_block {
+    struct lintelp_block *next;
+    size_t size; /* bytes behind this */
+};
+
 /* Which short way there is through headers that need no second look. */
 enum quick { SLOW, QUICK, QUICK_LINTEL };
 
@@ -35,10 +41,9 @@ struct lintel_decoder {
     uint8_t *own;
     size_t begin, end, capacity; /* begin <= end <= capacity */
     size_t lent;                 /* bytes of space lent and not yet said to be filled */
-    /* A second block, so that a frame that is looked at and the tail behind it take turns. */
-    uint8_t *other;
-    size_t other_size;
-    uint8_t other_live;   /* 1: views point into it */
+    /* Other blocks: those that views of this feed point into, and one that is free, so that a frame
+     * that is looked at and the tail behind it take turns and nothing is allocated. */
+    struct lintelp_block *retired, *spare;
     const uint8_t *piece; /* never NULL */
     size_t at, size;      /* at <= size */
     size_t drip;     /* not 0: the last feed was put behind what is there, the frame needs more, and
@@ -92,7 +97,7 @@ static inline size_t lintelp_decoder_drip_of(const struct lintel_decoder *d)
 static inline int lintelp_decoder_wants(struct lintel_decoder *d, uint64_t need)
 {
     d->need = need;
-    if (!d->live && !d->other_live && !d->ended && d->lent == 0)
+    if (!d->live && d->retired == NULL && !d->ended && d->lent == 0)
         d->drip = lintelp_decoder_drip_of(d);
     return 0;
 }

@@ -6,11 +6,6 @@
 
 #include <string.h>
 
-static const struct lintel_layout *or_default(const struct lintel_layout *layout)
-{
-    return layout != NULL ? layout : lintel_layout_default();
-}
-
 /* ---- reading --------------------------------------------------------------------------------- */
 
 static int read_number(const struct lintel_layout *layout, int view, struct lintelp_slot slot,
@@ -35,7 +30,7 @@ static int read_number(const struct lintel_layout *layout, int view, struct lint
 int lintel_header_read(const struct lintel_layout *layout, struct lintel_header *out,
                        const struct lintel_frame *frame)
 {
-    const struct lintel_layout *l = or_default(layout);
+    const struct lintel_layout *l = lintelp_or_default(layout);
     uint64_t flags, type, id;
     int rc;
 
@@ -71,7 +66,7 @@ int lintel_header_check(const struct lintel_header *header, uint64_t length,
 
 uint64_t lintel_frame_size_max(const struct lintel_layout *layout, uint64_t length)
 {
-    const struct lintel_layout *l = or_default(layout);
+    const struct lintel_layout *l = lintelp_or_default(layout);
     uint64_t around = (uint64_t)l->header_max + l->trailer_max;
     return length > UINT64_MAX - around ? UINT64_MAX : length + around;
 }
@@ -154,7 +149,7 @@ int lintel_frame_put_header(const struct lintel_layout *layout, void *out, size_
     if (out == NULL || size == NULL || header == NULL)
         return lintelp_fail(error, LINTEL_E_USAGE, 0, "frame: NULL");
     if (!is_lintel(layout, header))
-        return put_foreign(or_default(layout), out, capacity, size, header, length, error);
+        return put_foreign(lintelp_or_default(layout), out, capacity, size, header, length, error);
     *size = LINTEL_HEADER_SIZE;
     return put_lintel(out, capacity, header, length, error);
 }
@@ -163,7 +158,7 @@ int lintel_frame_put_trailer(const struct lintel_layout *layout, void *out, size
                              size_t *size, const struct lintel_header *header,
                              struct lintel_error *error)
 {
-    const struct lintel_layout *l = or_default(layout);
+    const struct lintel_layout *l = lintelp_or_default(layout);
 
     if (size == NULL || header == NULL || (out == NULL && l->trailer_max > 0))
         return lintelp_fail(error, LINTEL_E_USAGE, 0, "frame: NULL");
@@ -273,7 +268,7 @@ static void dump_views(struct lintelp_text *text, const struct lintel_layout *l,
 size_t lintel_frame_dump(const struct lintel_layout *layout, char *out, size_t size,
                          const struct lintel_frame *frame)
 {
-    const struct lintel_layout *l = or_default(layout);
+    const struct lintel_layout *l = lintelp_or_default(layout);
     struct lintelp_text text = lintelp_text(out, out != NULL ? size : 0);
     struct lintel_header header;
 

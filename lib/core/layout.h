@@ -85,6 +85,12 @@ struct lintel_layout {
     struct lintelp_plan plan;
 };
 
+/* NULL is lintel's own. */
+static inline const struct lintel_layout *lintelp_or_default(const struct lintel_layout *layout)
+{
+    return layout != NULL ? layout : lintel_layout_default();
+}
+
 /* What the bytes of a header, or of header, payload and trailer, come to. */
 enum lintelp_verdict {
     LINTELP_FRAME, /* all of it is there and right */
