@@ -555,23 +555,6 @@ static void decoder_gives_views_of_what_was_fed(void **state)
     free(wire.data);
 }
 
-static size_t hand_all_in(struct lintel_decoder *decoder, const uint8_t *bytes, size_t size,
-                          int in_place)
-{
-    void *space;
-    size_t room;
-
-    if (!in_place) {
-        assert_int_equal(lintel_decoder_feed(decoder, bytes, size), LINTEL_OK);
-        return size;
-    }
-    assert_int_equal(lintel_decoder_space(decoder, &space, &room), LINTEL_OK);
-    room = room < size ? room : size;
-    memcpy(space, bytes, room);
-    assert_int_equal(lintel_decoder_filled(decoder, room), LINTEL_OK);
-    return room;
-}
-
 /* The frame that was put together and those behind it live until the next feed, the tail's copy
  * notwithstanding. */
 static void decoder_views_live_until_the_next_feed(void **state)
@@ -626,7 +609,7 @@ static void decoder_views_live_while_storage_changes(void **state)
             size_t step = sizeof wire - at < 350 ? sizeof wire - at : 350;
             struct lintel_frame frames[4];
             int count = 0;
-            at += hand_all_in(decoder, wire + at, step, in_place);
+            at += hand_in(decoder, wire + at, step, in_place);
             while (lintel_decoder_next(decoder, &frames[count]) == 1)
                 count++;
             for (int i = 0; i < count; i++, seen++)
@@ -801,7 +784,7 @@ static char *story_in_pieces(const struct lintel_decoder_options *options, const
     assert_int_equal(lintel_decoder_new(&decoder, options, NULL), LINTEL_OK);
     for (size_t at = 0; rc == 0 && at < wire->size;) {
         size_t size = wire->size - at < step ? wire->size - at : step;
-        at += hand_all_in(decoder, wire->data + at, size, in_place);
+        at += hand_in(decoder, wire->data + at, size, in_place);
         rc = take_pieces(&text, &joined, decoder);
     }
     (void)lintel_decoder_end(decoder);

@@ -87,7 +87,8 @@ LINTEL_API LINTEL_MUST_USE int lintel_decoder_feed(struct lintel_decoder *decode
  *
  * Lends    *space, *size bytes, until the next call of feed, space, filled, reset or free
  * Returns  LINTEL_OK, *size is at least 1
- *          LINTEL_E_NOMEM  out of memory, or over max_memory; the decoder is as it was
+ *          LINTEL_E_NOMEM  out of memory, and the decoder is as it was; or over max_memory, and it
+ *                          stays there
  *          LINTEL_E_USAGE  as in lintel_decoder_feed()
  *          LINTEL_E_...    the error that the decoder is in
  */
@@ -98,7 +99,7 @@ LINTEL_API LINTEL_MUST_USE int lintel_decoder_space(struct lintel_decoder *decod
  * Say that the first size bytes of the space were filled. 0 is fine.
  *
  * Returns  LINTEL_OK
- *          LINTEL_E_USAGE  more than was lent, or nothing was
+ *          LINTEL_E_USAGE  more than was lent
  */
 LINTEL_API LINTEL_MUST_USE int lintel_decoder_filled(struct lintel_decoder *decoder, size_t size);
 

@@ -267,8 +267,7 @@ static int take_all(struct text *text, struct lintel_decoder *decoder, const str
     return rc;
 }
 
-static size_t hand_in(struct lintel_decoder *decoder, const uint8_t *bytes, size_t size,
-                      int in_place)
+size_t hand_in(struct lintel_decoder *decoder, const uint8_t *bytes, size_t size, int in_place)
 {
     void *space;
     size_t room;

@@ -82,6 +82,9 @@ struct way {
     int guarded;  /* 1: every piece lies against an unmapped page */
 };
 
+/* Hand the next bytes to a decoder, fed or in place; returns how many it took. */
+size_t hand_in(struct lintel_decoder *decoder, const uint8_t *bytes, size_t size, int in_place);
+
 /* One line for a frame: "OFFSET LENGTH PAYLOAD VIEW=VALUE ...", as in proto/vectors/README.md. */
 void tell_frame(struct text *text, const struct lintel_layout *layout,
                 const struct lintel_frame *frame);
