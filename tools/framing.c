@@ -110,8 +110,17 @@ static int set_type(struct tool_framing *framing)
     const struct lintel_view *about = lintel_layout_view(framing->layout, (size_t)view);
     if (about->constant)
         return tool_misuse("--type: \"type\" is a constant of the layout");
-    int read = tool_read_value(&framing->values[view], &framing->storage[view], about->code,
-                               framing->type_text);
+    char hex[16];
+    const char *text = framing->type_text;
+    struct lintel_value number;
+    /* A character is given as itself, or by its number: Q, 81, 0x51. */
+    if (about->code == 'c' && strlen(text) > 1 &&
+        tool_read_value(&number, &framing->storage[view], 'B', text) == 1 &&
+        number.kind == LINTEL_UINT && number.as.u <= 255) {
+        (void)snprintf(hex, sizeof hex, "hex:%02x", (unsigned)number.as.u);
+        text = hex;
+    }
+    int read = tool_read_value(&framing->values[view], &framing->storage[view], about->code, text);
     if (read < 0)
         return TOOL_FAILED;
     if (read == 0)

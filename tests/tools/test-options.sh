@@ -131,6 +131,10 @@ run 0 encode --layout postgres --type Q <one
 mv out a
 run 0 decode --layout postgres a
 expect '#0 type "Q" 3 bytes "one"'
+for type in 81 0x51; do
+    run 0 encode --layout postgres --type $type <one
+    same a out
+done
 run 0 encode --layout postgres --type hex:5a <one
 mv out a
 run 0 decode --layout postgres a
