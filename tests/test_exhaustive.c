@@ -98,8 +98,8 @@ static int take_all(struct lintel_decoder *decoder, struct run *run, enum taking
 }
 
 /* Bytes [at, at + size) of the stream; what does not fit the space in further ones. */
-static int hand_in(struct lintel_decoder *decoder, struct run *run, size_t at, size_t size,
-                   int in_place, enum taking how)
+static int hand_over(struct lintel_decoder *decoder, struct run *run, size_t at, size_t size,
+                     int in_place, enum taking how)
 {
     const uint8_t *bytes = run->frames->bytes + at;
 
@@ -137,7 +137,7 @@ static void run_one(struct lintel_decoder *decoder, const struct frames *frames,
     for (size_t i = 0; i < frames->size && rc == 0; i++) {
         if (i + 1 < frames->size && (cuts >> i & 1) == 0)
             continue;
-        rc = hand_in(decoder, &run, begin, i + 1 - begin, in_place, how);
+        rc = hand_over(decoder, &run, begin, i + 1 - begin, in_place, how);
         begin = i + 1;
     }
     must(rc == 0, frames, cuts, "a wrong frame or an error");
