@@ -108,7 +108,9 @@ static int take_connections(struct recv *recv)
         wait_for(connections->fds, count, wait_ms, recv->deadline);
     }
     int done = connections->stopped;
-    receive_end(connections, late ? BYE_IDLE : interrupted ? BYE_DRAINING : BYE_DONE);
+    receive_end(connections, late          ? LINTEL_BYE_IDLE
+                             : interrupted ? LINTEL_BYE_DRAINING
+                                           : LINTEL_BYE_DONE);
     while (connections->count > 0) {
         nfds_t count = receive_wants(connections, &wait_ms);
         (void)!poll(connections->fds, count, wait_ms);

@@ -67,7 +67,8 @@ static void finish(struct receive *receive, struct connection *connection, int e
 }
 
 /* BYE where the layout has one, then the end. */
-static void say_bye(struct receive *receive, struct connection *connection, enum receive_bye reason)
+static void say_bye(struct receive *receive, struct connection *connection,
+                    enum lintel_bye_reason reason)
 {
     const struct lintel_header header = {.flags = LINTEL_CONTROL, .type = LINTEL_BYE};
     uint8_t payload[8];
@@ -134,7 +135,7 @@ static void take_bye(struct receive *receive, struct connection *connection,
 {
     char text[64];
     uint32_t reason = lintel_get_u32be(frame->payload);
-    if (reason != BYE_DONE) {
+    if (reason != LINTEL_BYE_DONE) {
         snprintf(text, sizeof text, "the peer said BYE %u", (unsigned)reason);
         complain_of(receive, connection, LINTEL_E_REFUSED, text);
     }
@@ -158,12 +159,12 @@ static void take_control(struct receive *receive, struct connection *connection,
     case LINTEL_SEALED:
         complain_of(receive, connection, LINTEL_E_SEAL,
                     "the peer wants a sealed session, which is not in this build");
-        say_bye(receive, connection, BYE_UNSEALED);
+        say_bye(receive, connection, LINTEL_BYE_NOT_AUTHENTICATED);
         break;
     case LINTEL_FDS:
         complain_of(receive, connection, LINTEL_E_MALFORMED,
                     "the peer announced descriptors that are not taken here");
-        say_bye(receive, connection, BYE_MALFORMED);
+        say_bye(receive, connection, LINTEL_BYE_MALFORMED);
         break;
     default:
         break;
@@ -200,9 +201,9 @@ static void take_end(struct receive *receive, struct connection *connection, int
         drop(receive, connection);
     else
         say_bye(receive, connection,
-                status == LINTEL_E_VERSION     ? BYE_VERSION
-                : status == LINTEL_E_TOO_LARGE ? BYE_LARGE
-                                               : BYE_MALFORMED);
+                status == LINTEL_E_VERSION     ? LINTEL_BYE_VERSION
+                : status == LINTEL_E_TOO_LARGE ? LINTEL_BYE_TOO_LARGE
+                                               : LINTEL_BYE_MALFORMED);
 }
 
 static int may_go_on(const struct receive *receive, const struct connection *connection)
@@ -302,21 +303,22 @@ nfds_t receive_wants(struct receive *receive, int *wait_ms)
     return count;
 }
 
-static void end_one(struct receive *receive, struct connection *connection, enum receive_bye reason)
+static void end_one(struct receive *receive, struct connection *connection,
+                    enum lintel_bye_reason reason)
 {
     struct lintel_frame frame;
     int rc = lintel_stream_recv(connection->stream, &frame, 0);
     if (rc < 0 && !connection->surplus) {
         drop(receive, connection);
-    } else if (reason != BYE_DONE || rc == 1 || connection->surplus) {
-        say_bye(receive, connection, reason == BYE_DONE ? BYE_DRAINING : reason);
+    } else if (reason != LINTEL_BYE_DONE || rc == 1 || connection->surplus) {
+        say_bye(receive, connection, reason == LINTEL_BYE_DONE ? LINTEL_BYE_DRAINING : reason);
     } else {
         finish(receive, connection, 0);
         connection->waits = 1;
     }
 }
 
-void receive_end(struct receive *receive, enum receive_bye reason)
+void receive_end(struct receive *receive, enum lintel_bye_reason reason)
 {
     lintel_listener_close(receive->listener);
     receive->listener = NULL;

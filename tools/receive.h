@@ -48,20 +48,11 @@ int receive_open(struct receive *receive, const struct lintel_endpoint *endpoint
 nfds_t receive_wants(struct receive *receive, int *wait_ms);
 /* Accept, read, answer what can be without waiting. */
 void receive_work(struct receive *receive);
-/* Reasons of a BYE; fixed by the protocol. */
-enum receive_bye {
-    BYE_DONE = 0,
-    BYE_DRAINING = 1,
-    BYE_IDLE = 2,
-    BYE_MALFORMED = 4,
-    BYE_LARGE = 5,
-    BYE_UNSEALED = 6,
-    BYE_VERSION = 9
-};
-/* Listen no more, and end all connections; then work until count is 0. Where the reason is BYE_DONE
- * a peer of which all was taken may end by itself, so that one that is about to end does not take a
- * BYE for a failure; others are told BYE_DRAINING, that they have sent in vain. */
-void receive_end(struct receive *receive, enum receive_bye reason);
+/* Listen no more, and end all connections; then work until count is 0. Where the reason is
+ * LINTEL_BYE_DONE a peer of which all was taken may end by itself, so that one that is about to end
+ * does not take a BYE for a failure; others are told LINTEL_BYE_DRAINING, that they have sent in
+ * vain. */
+void receive_end(struct receive *receive, enum lintel_bye_reason reason);
 void receive_close(struct receive *receive);
 
 #endif

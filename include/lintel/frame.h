@@ -35,6 +35,20 @@ enum lintel_control {
     LINTEL_FDS = 6
 };
 
+/* Reasons of a BYE; fixed by the protocol. */
+enum lintel_bye_reason {
+    LINTEL_BYE_DONE = 0,
+    LINTEL_BYE_DRAINING = 1,
+    LINTEL_BYE_IDLE = 2,
+    LINTEL_BYE_TOO_SLOW = 3,
+    LINTEL_BYE_MALFORMED = 4,
+    LINTEL_BYE_TOO_LARGE = 5,
+    LINTEL_BYE_NOT_AUTHENTICATED = 6,
+    LINTEL_BYE_TOO_MANY = 7,
+    LINTEL_BYE_INTERNAL = 8,
+    LINTEL_BYE_VERSION = 9
+};
+
 /*
  * What a caller says of a frame that it sends. All zero is a frame of type 0 that wants no reply.
  * In a foreign layout flags, type and id go to the views of these names.

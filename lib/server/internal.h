@@ -32,18 +32,8 @@ enum {
     DEFAULT_DRAIN_MS = 5000          /* as `lintel serve --drain-timeout` */
 };
 
-/* Reasons of a BYE; fixed by the protocol. */
-enum bye {
-    BYE_DONE = 0,
-    BYE_DRAINING = 1,
-    BYE_TOO_SLOW = 3,
-    BYE_MALFORMED = 4,
-    BYE_TOO_LARGE = 5,
-    BYE_NOT_AUTHENTICATED = 6,
-    BYE_INTERNAL = 8,
-    BYE_VERSION = 9,
-    BYE_NONE = 255 /* the peer ended first, or there is nobody to say it to */
-};
+/* In place of a reason for a BYE: the peer ended first, or there is nobody to say it to. */
+enum { BYE_NONE = 255 };
 
 /* A ring: the head points at itself when it is empty. */
 struct node {
@@ -143,7 +133,7 @@ struct lintel_connection {
     uint32_t discarded;    /* bytes, while it lingers */
     int16_t status;        /* why it ends */
     uint8_t phase;         /* enum phase */
-    uint8_t bye;           /* enum bye: what to say at the end */
+    uint8_t bye;           /* why to say BYE at the end, or BYE_NONE */
     uint8_t armed;         /* uv events that are waited for */
     uint8_t closing;       /* handles not yet closed */
     unsigned touched : 1;
@@ -231,7 +221,7 @@ int lintelp_poll_init(uv_loop_t *loop, uv_poll_t *poll, int fd, int given);
 /* What a turn does with one connection. Returns 1 if it is to have the next turn, too. */
 int lintelp_connection_turn(struct lintel_connection *connection);
 /* End the input; the first reason stays. error may be NULL: text is then that of the status. */
-void lintelp_connection_end(struct lintel_connection *connection, int status, enum bye bye,
+void lintelp_connection_end(struct lintel_connection *connection, int status, int bye,
                             const struct lintel_error *error);
 /* It cannot go on: it closes when it settles, whatever is still queued. */
 void lintelp_connection_break(struct lintel_connection *connection, int status);

@@ -100,7 +100,7 @@ void lintelp_touch(struct lintel_connection *connection)
 }
 
 /* End the input of all connections, and work on all of them. */
-static void end_all(struct lintel_server *server, enum bye bye, const struct lintel_error *error)
+static void end_all(struct lintel_server *server, int bye, const struct lintel_error *error)
 {
     struct node *const rings[] = {&server->busy, &server->quiet, &server->linger};
     struct node *node;
@@ -559,7 +559,7 @@ void lintel_server_drain(struct lintel_server *server)
     server->life = LIFE_DRAINING;
     close_listeners(server);
     lintelp_server_error(&error, LINTEL_E_CLOSED, 0, "the server drains");
-    end_all(server, BYE_DRAINING, &error);
+    end_all(server, LINTEL_BYE_DRAINING, &error);
     if (server->drain_timeout_ms >= 0)
         server->drain_at = uv_now(server->loop) + (uint64_t)server->drain_timeout_ms;
     lintelp_timer_update(server);

@@ -19,7 +19,7 @@
 
 /* ---- ways to end ----------------------------------------------------------------------------- */
 
-void lintelp_connection_end(struct lintel_connection *connection, int status, enum bye bye,
+void lintelp_connection_end(struct lintel_connection *connection, int status, int bye,
                             const struct lintel_error *error)
 {
     if (connection->input_over)
@@ -53,21 +53,21 @@ void lintelp_connection_break(struct lintel_connection *connection, int status)
 }
 
 /* What to tell the peer of an error in its bytes. */
-static enum bye bye_for(int status)
+static int bye_for(int status)
 {
     switch (status) {
     case LINTEL_E_TOO_LARGE:
-        return BYE_TOO_LARGE;
+        return LINTEL_BYE_TOO_LARGE;
     case LINTEL_E_VERSION:
-        return BYE_VERSION;
+        return LINTEL_BYE_VERSION;
     case LINTEL_E_TIMEOUT:
-        return BYE_TOO_SLOW;
+        return LINTEL_BYE_TOO_SLOW;
     case LINTEL_E_NOMEM:
-        return BYE_INTERNAL;
+        return LINTEL_BYE_INTERNAL;
     case LINTEL_E_END:
         return BYE_NONE;
     default:
-        return BYE_MALFORMED;
+        return LINTEL_BYE_MALFORMED;
     }
 }
 
@@ -98,7 +98,7 @@ static void send_control(struct lintel_connection *connection, uint32_t type, ui
         lintelp_connection_break(connection, rc);
 }
 
-static void refuse(struct lintel_connection *connection, int status, enum bye bye,
+static void refuse(struct lintel_connection *connection, int status, int bye,
                    const struct lintel_frame *frame, const char *what)
 {
     struct lintel_error error;
@@ -124,18 +124,18 @@ static void control(struct lintel_connection *connection, const struct lintel_he
         return;
     case LINTEL_BYE:
         reason = frame->length >= 4 ? lintel_get_u32be(frame->payload) : 0;
-        lintelp_server_error(&error, reason == BYE_DONE ? LINTEL_E_END : LINTEL_E_REFUSED, 0,
+        lintelp_server_error(&error, reason == LINTEL_BYE_DONE ? LINTEL_E_END : LINTEL_E_REFUSED, 0,
                              "the peer ended the session: BYE %u", (unsigned)reason);
         lintelp_connection_end(connection, error.status, BYE_NONE, &error);
         return;
     case LINTEL_HELLO:
     case LINTEL_SEALED:
-        refuse(connection, LINTEL_E_SEAL, BYE_NOT_AUTHENTICATED, frame,
+        refuse(connection, LINTEL_E_SEAL, LINTEL_BYE_NOT_AUTHENTICATED, frame,
                header->type == LINTEL_HELLO ? "HELLO, but no seal is configured"
                                             : "SEALED, but no seal is configured");
         return;
     default:
-        refuse(connection, LINTEL_E_MALFORMED, BYE_MALFORMED, frame,
+        refuse(connection, LINTEL_E_MALFORMED, LINTEL_BYE_MALFORMED, frame,
                "FDS, but descriptors are not taken here");
     }
 }
@@ -648,5 +648,5 @@ int lintel_connection_send(struct lintel_connection *connection, const struct li
 void lintel_connection_close(struct lintel_connection *connection)
 {
     if (connection != NULL)
-        lintelp_connection_end(connection, LINTEL_E_CLOSED, BYE_DONE, NULL);
+        lintelp_connection_end(connection, LINTEL_E_CLOSED, LINTEL_BYE_DONE, NULL);
 }
