@@ -12,6 +12,7 @@
 #include "lintel/layout.h"
 #include "lintel/frame.h"
 #include "lintel/decoder.h"
+#include "lintel/message.h"
 #include "lintel/endpoint.h"
 #include "lintel/datagram.h"
 #include "lintel/stream.h"
