@@ -3,8 +3,8 @@
  * longer one is fragments of 256 KiB or the frame limit, whichever is smaller, in lintel's own
  * layout, and refused in any other. What is held is never more than the frame limit and a piece.
  */
-#ifndef LINTEL_MESSAGE_H
-#define LINTEL_MESSAGE_H
+#ifndef LINTEL_TOOL_MESSAGE_H
+#define LINTEL_TOOL_MESSAGE_H
 
 #include "tool.h"
 

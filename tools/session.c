@@ -165,23 +165,11 @@ static void end_input(struct session *session, int status, const char *text)
 
 static void take_bye(struct session *session, const struct lintel_frame *frame)
 {
-    static const char *const reasons[] = {"done",
-                                          "draining",
-                                          "idle",
-                                          "too slow",
-                                          "ill-formed input",
-                                          "too large",
-                                          "not authenticated",
-                                          "too many connections",
-                                          "internal error",
-                                          "another version"};
     char text[LINTEL_TEXT_SIZE];
     session->bye = lintel_get_u32be(frame->payload);
     uint32_t last = lintel_get_u32be(frame->payload + 4);
-    const char *reason = session->bye < sizeof reasons / sizeof reasons[0] ? reasons[session->bye]
-                                                                           : "reason unknown";
     snprintf(text, sizeof text, "the peer said BYE %u (%s), the last request it took has id %u",
-             (unsigned)session->bye, reason, (unsigned)last);
+             (unsigned)session->bye, lintel_bye_text(session->bye), (unsigned)last);
     end_input(session, LINTEL_E_REFUSED, text);
     session->is_closed = 1;
 }

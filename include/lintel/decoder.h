@@ -188,6 +188,16 @@ LINTEL_API LINTEL_MUST_USE int lintel_decoder_next_pieces(struct lintel_decoder 
 LINTEL_API
 size_t lintel_decoder_need(const struct lintel_decoder *decoder);
 
+/*
+ * Whether a frame has begun: bytes of it are unread, or pieces of it were given and it goes on.
+ * After 0 of next, *size is how many bytes it has at least, all in, as far as what came of its
+ * header says. size may be NULL.
+ *
+ * Returns  1, or 0 and *size is 0
+ */
+LINTEL_API
+int lintel_decoder_begun(const struct lintel_decoder *decoder, uint64_t *size);
+
 /* Offset in the stream of the first byte that was not yet part of a frame given out. */
 LINTEL_API
 uint64_t lintel_decoder_offset(const struct lintel_decoder *decoder);

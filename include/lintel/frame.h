@@ -49,6 +49,16 @@ enum lintel_bye_reason {
     LINTEL_BYE_VERSION = 9
 };
 
+/* A reason in words, as in proto/lintel.md: "too large"; "reason unknown" for any other number. A
+ * constant string, never NULL. */
+LINTEL_API
+const char *lintel_bye_text(uint32_t reason);
+
+/* The reason that a BYE gives for a status which ends a session; -1 where there is nothing to say:
+ * LINTEL_OK, LINTEL_E_END, and failures of the connection itself. */
+LINTEL_API
+int lintel_bye_reason(int status);
+
 /*
  * What a caller says of a frame that it sends. All zero is a frame of type 0 that wants no reply.
  * In a foreign layout flags, type and id go to the views of these names.

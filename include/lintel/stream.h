@@ -19,8 +19,8 @@
 #ifndef LINTEL_STREAM_H
 #define LINTEL_STREAM_H
 
-#include "lintel/decoder.h"
 #include "lintel/endpoint.h"
+#include "lintel/message.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -42,6 +42,8 @@ struct lintel_stream_options {
     const struct lintel_layout *layout;       /* kept; NULL: lintel's own */
     const struct lintel_allocator *allocator; /* kept; NULL: malloc and free */
     uint64_t max_frame;   /* payload bytes, in and out; 0: as lintel_decoder_options */
+    uint64_t max_message; /* bytes of a message that is put together; 0: LINTEL_MESSAGE_LIMIT, or
+                             max_frame where that is more */
     uint64_t max_memory;  /* bytes held for input that was not taken; 0: max_frame and 1 MiB */
     int frame_timeout_ms; /* a begun frame must be whole when the stream has waited for it so long;
                              drips do not put it off, and it stands still while we do not read: only
@@ -55,9 +57,9 @@ struct lintel_stream_options {
     lintel_trace *trace; /* NULL: none */
     void *trace_user;
 };
-#define LINTEL_STREAM_OPTIONS_INIT                                      \
-    {                                                                   \
-        sizeof(struct lintel_stream_options), 0, 0, 0, 0, 0, 0, 0, 0, 0 \
+#define LINTEL_STREAM_OPTIONS_INIT                                         \
+    {                                                                      \
+        sizeof(struct lintel_stream_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 \
     }
 
 /* ---- life ------------------------------------------------------------------------------------ */
@@ -184,18 +186,99 @@ LINTEL_API LINTEL_MUST_USE int lintel_stream_recv_batch(struct lintel_stream *st
                                                         struct lintel_frame *frames, int capacity,
                                                         int timeout_ms);
 
+/* ---- messages -------------------------------------------------------------------------------- */
+
+/*
+ * Send a message: a frame, or with lintel's own layout fragments where it is over max_frame. With
+ * a deadline it counts for the first fragment; once that is taken the message is, and what could
+ * not be written in time is copied and queued. Nothing but control frames may be sent between
+ * fragments: a message is not to be begun while a caller sends fragments of another by hand.
+ *
+ * Returns  as lintel_stream_send(); LINTEL_E_NOMEM between fragments is sticky for sending
+ * Copies   payload; nothing of it, where timeout_ms is -1 and it is large
+ */
+LINTEL_API LINTEL_MUST_USE int lintel_stream_send_message(struct lintel_stream *stream,
+                                                          const struct lintel_header *header,
+                                                          const void *payload, size_t size,
+                                                          int timeout_ms);
+
+/*
+ * Take the next message, and do what the protocol asks of a receiver (proto/lintel.md, "What a
+ * receiver does"): a PING is answered, a PONG passed over, and bytes that may not be are answered
+ * with a BYE, after which writing is shut down. With a foreign layout a frame is a message.
+ *
+ * Returns  as lintel_stream_recv(), and
+ *          LINTEL_E_END       the peer has ended cleanly, or said BYE with reason 0
+ *          LINTEL_E_REFUSED   it said BYE with another reason: lintel_stream_peer_bye(). Who
+ *                             receives a BYE answers what is open, then shuts down writing
+ *          LINTEL_E_TRUNCATED it ended, or said BYE, between fragments
+ *          LINTEL_E_TOO_LARGE, LINTEL_E_MALFORMED  as lintel_assembler_take(); and more than 1 MiB
+ *                             of PONGs that the peer does not read; and descriptors (FDS)
+ *          LINTEL_E_SEAL      a HELLO or SEALED came and no seal is configured
+ * Lends    what *message points to until the next recv on this stream
+ */
+LINTEL_API LINTEL_MUST_USE int lintel_stream_recv_message(struct lintel_stream *stream,
+                                                          struct lintel_message *message,
+                                                          int timeout_ms);
+
+/*
+ * The same for messages too large to hold: the next piece of one, as it arrives. No limit but
+ * max_frame applies. Between two pieces of a message the other forms of recv are LINTEL_E_USAGE.
+ */
+LINTEL_API LINTEL_MUST_USE int lintel_stream_recv_piece(struct lintel_stream *stream,
+                                                        struct lintel_message_piece *piece,
+                                                        int timeout_ms);
+
+/*
+ * End the session from this side: say BYE, behind all that is queued, with this reason and the id
+ * of the last request that recv_message gave out; then shut down writing. With a foreign layout, or
+ * where a BYE was said or writing shut down before, only the latter.
+ *
+ * Returns  as lintel_stream_shutdown()
+ */
+LINTEL_API LINTEL_MUST_USE int lintel_stream_bye(struct lintel_stream *stream,
+                                                 enum lintel_bye_reason reason, int timeout_ms);
+
+/* The BYE that recv_message met. Returns 1, *reason and *last_id are its; or 0. Either may be NULL.
+ */
+LINTEL_API
+int lintel_stream_peer_bye(const struct lintel_stream *stream, uint32_t *reason, uint32_t *last_id);
+
+/*
+ * After lintel_stream_bye() or lintel_stream_shutdown(): read and discard what still comes, until
+ * the peer's end, but for at most 1 s and 1 MiB: a close with unread input would take back bytes
+ * that were sent. Then close. Ends receiving: recv is LINTEL_E_CLOSED from now on.
+ *
+ * Returns  1  the end came, or there is no more to wait for
+ *          0  not yet (timeout_ms 0 only; lintel_stream_wants() and _wait_ms() tell when to call)
+ *          LINTEL_E_TIMEOUT  not yet
+ *          LINTEL_E_USAGE    neither was called
+ */
+LINTEL_API LINTEL_MUST_USE int lintel_stream_linger(struct lintel_stream *stream, int timeout_ms);
+
 /* ---- under an event loop --------------------------------------------------------------------- */
 
 enum lintel_wants { LINTEL_WANT_READ = 1, LINTEL_WANT_WRITE = 2 };
 
-/* What to wait for: LINTEL_WANT_READ until the input has ended or failed; LINTEL_WANT_WRITE while
- * something is queued. Then call recv until 0 or an error, and flush, with timeout_ms 0. */
+/* What to wait for: LINTEL_WANT_READ until the input has ended or failed, and while it lingers;
+ * LINTEL_WANT_WRITE while something is queued. Then call recv until 0 or an error, and flush, or
+ * lintel_stream_linger(), with timeout_ms 0. */
 LINTEL_API
 int lintel_stream_wants(const struct lintel_stream *stream);
 
-/* Milliseconds until recv is to be called even if nothing became ready; -1 for never. */
+/* Milliseconds until recv, or linger, is to be called even if nothing became ready; -1 for never.
+ */
 LINTEL_API
 int lintel_stream_wait_ms(const struct lintel_stream *stream);
+
+/*
+ * Whether a frame has begun to come and is not whole. *size is what it has at least, header and
+ * trailer included; NULL if that is of no interest.
+ *
+ * Returns  1, or 0 and *size is 0
+ */
+LINTEL_API
+int lintel_stream_begun(const struct lintel_stream *stream, uint64_t *size);
 
 /*
  * Say that this side does not read for a while: the clock of a begun frame stands still until the

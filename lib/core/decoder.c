@@ -461,6 +461,21 @@ size_t lintel_decoder_need(const struct lintel_decoder *decoder)
     return need - have < SIZE_MAX ? (size_t)(need - have) : SIZE_MAX;
 }
 
+int lintel_decoder_begun(const struct lintel_decoder *decoder, uint64_t *size)
+{
+    uint64_t whole = lintel_decoder_unread(decoder);
+
+    if (whole > 0 && decoder->need > whole)
+        whole = decoder->need;
+    if (decoder != NULL && decoder->skip > 0)
+        whole = decoder->skip;
+    if (decoder != NULL && decoder->given_header > 0)
+        whole = decoder->given_header + decoder->given_length;
+    if (size != NULL)
+        *size = whole;
+    return whole > 0;
+}
+
 uint64_t lintel_decoder_offset(const struct lintel_decoder *decoder)
 {
     return decoder == NULL ? 0 : decoder->offset;

@@ -62,6 +62,47 @@ int lintel_header_check(const struct lintel_header *header, uint64_t length,
     return LINTEL_OK;
 }
 
+/* ---- reasons of a BYE ------------------------------------------------------------------------ */
+
+const char *lintel_bye_text(uint32_t reason)
+{
+    static const char *const texts[] = {"done",
+                                        "draining",
+                                        "idle",
+                                        "too slow",
+                                        "ill-formed input",
+                                        "too large",
+                                        "not authenticated",
+                                        "too many connections",
+                                        "internal error",
+                                        "another version"};
+
+    return reason < sizeof texts / sizeof texts[0] ? texts[reason] : "reason unknown";
+}
+
+int lintel_bye_reason(int status)
+{
+    switch (status) {
+    case LINTEL_E_TOO_LARGE:
+        return LINTEL_BYE_TOO_LARGE;
+    case LINTEL_E_VERSION:
+        return LINTEL_BYE_VERSION;
+    case LINTEL_E_TIMEOUT:
+        return LINTEL_BYE_TOO_SLOW;
+    case LINTEL_E_NOMEM:
+        return LINTEL_BYE_INTERNAL;
+    case LINTEL_E_SEAL:
+        return LINTEL_BYE_NOT_AUTHENTICATED;
+    case LINTEL_E_MISMATCH:
+    case LINTEL_E_MALFORMED:
+    case LINTEL_E_TOO_SMALL:
+    case LINTEL_E_TRUNCATED:
+        return LINTEL_BYE_MALFORMED;
+    default:
+        return -1;
+    }
+}
+
 /* ---- writing --------------------------------------------------------------------------------- */
 
 uint64_t lintel_frame_size_max(const struct lintel_layout *layout, uint64_t length)

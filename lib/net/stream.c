@@ -39,6 +39,9 @@ static int new_decoder(struct lintel_stream *s, const struct lintel_stream_optio
     s->max_frame = o->max_frame;
     if (s->max_frame == 0)
         s->max_frame = most < LINTEL_FRAME_LIMIT ? most : LINTEL_FRAME_LIMIT;
+    s->max_message = o->max_message != 0 ? o->max_message : LINTEL_MESSAGE_LIMIT;
+    if (s->max_message < s->max_frame && o->max_message == 0)
+        s->max_message = s->max_frame;
     s->max_memory = o->max_memory != 0 ? o->max_memory : s->max_frame + ((uint64_t)1 << 20);
     s->overhead =
         (uint16_t)(lintel_layout_header_max(s->layout) + lintel_layout_trailer_max(s->layout));
@@ -125,6 +128,7 @@ void lintel_stream_close(struct lintel_stream *stream)
     if (stream == NULL)
         return;
     lintelp_queue_free(stream->queue);
+    lintelp_dialogue_free(stream);
     if (stream->ahead != NULL)
         (void)lintelp_resize(stream->allocator, stream->ahead, 0);
     if (stream->detail != NULL)
@@ -219,6 +223,10 @@ void lintel_stream_error(const struct lintel_stream *stream, struct lintel_error
             return;
         text = lintelp_error(out, stream->last_status, 0);
     }
+    if (stream->last_about == ABOUT_MESSAGE && stream->dialogue != NULL) {
+        *out = stream->dialogue->error;
+        return;
+    }
     if (stream->last_about == ABOUT_DETAIL && stream->detail != NULL) {
         *out = *stream->detail;
         return;
@@ -265,6 +273,8 @@ size_t lintel_stream_memory(const struct lintel_stream *stream)
     held = lintel_decoder_memory(stream->decoder);
     if (stream->queue != NULL)
         held += lintelp_queue_memory(stream->queue);
+    if (stream->dialogue != NULL)
+        held += sizeof *stream->dialogue + lintel_assembler_memory(stream->dialogue->assembler);
     if (stream->ahead != NULL)
         held += sizeof *stream->ahead + stream->ahead->capacity;
     return held;

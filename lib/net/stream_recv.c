@@ -13,7 +13,8 @@
                                      */
 #define IN_PLACE ((size_t)4 * 1024) /* so much missing of a frame is received where it belongs */
 
-static int in_failed(struct lintel_stream *s, int status, int number, enum lintelp_about about)
+int lintelp_stream_in_failed(struct lintel_stream *s, int status, int number,
+                             enum lintelp_about about)
 {
     s->in_status = (int16_t)status;
     s->in_errno = number;
@@ -23,8 +24,8 @@ static int in_failed(struct lintel_stream *s, int status, int number, enum linte
 
 static int receive_failed(struct lintel_stream *s, int number)
 {
-    return in_failed(s, number == ECONNRESET ? LINTEL_E_RESET : LINTEL_E_SYSTEM, number,
-                     ABOUT_RECEIVE);
+    return lintelp_stream_in_failed(s, number == ECONNRESET ? LINTEL_E_RESET : LINTEL_E_SYSTEM,
+                                    number, ABOUT_RECEIVE);
 }
 
 /* ---- ahead of the decoder -------------------------------------------------------------------- */
@@ -147,7 +148,7 @@ static void leave_shared_buffer(struct lintel_stream *s)
     if (size == 0)
         return;
     if (reserve_ahead(s, size) < 0) {
-        in_failed(s, LINTEL_E_NOMEM, 0, ABOUT_NOTHING);
+        lintelp_stream_in_failed(s, LINTEL_E_NOMEM, 0, ABOUT_NOTHING);
         return;
     }
     (void)lintel_decoder_rest(s->decoder, parts);
@@ -163,7 +164,10 @@ static int receive(struct lintel_stream *s, int wait)
 {
     void *space = s->receive_buffer;
     size_t size = s->receive_size;
-    int shared = space != NULL && lintel_decoder_need(s->decoder) < IN_PLACE;
+    /* What is behind a batch of pieces must come out of the shared buffer, and between a payload
+     * and its trailer it could not. */
+    int shared = space != NULL && lintel_decoder_need(s->decoder) < IN_PLACE &&
+                 !(s->pieces && lintel_layout_trailer_max(s->layout) > 0);
     ssize_t got;
     int rc;
 
@@ -195,7 +199,7 @@ static int finish(struct lintel_stream *s)
 /* Whether a frame is begun and has a deadline. */
 static int is_timed(const struct lintel_stream *s)
 {
-    return s->frame_timeout_ms > 0 && lintel_decoder_unread(s->decoder) > 0;
+    return s->frame_timeout_ms > 0 && lintel_decoder_begun(s->decoder, NULL);
 }
 
 /* ns that the begun frame still has, when its clock is moved to now. */
@@ -226,7 +230,7 @@ static int run_frame_clock(struct lintel_stream *s, int *left_ms)
     now = lintelp_now();
     left = frame_left(s, now);
     if (left == 0)
-        return in_failed(s, LINTEL_E_TIMEOUT, 0, ABOUT_BEGUN);
+        return lintelp_stream_in_failed(s, LINTEL_E_TIMEOUT, 0, ABOUT_BEGUN);
     s->waited = (uint64_t)s->frame_timeout_ms * 1000000 - left;
     s->waiting_since = now;
     *left_ms = to_ms(left);
@@ -301,7 +305,7 @@ static int decoder_failed(struct lintel_stream *s, int status)
             leave_shared_buffer(s);
         return lintelp_stream_note(s, status, 0, ABOUT_DECODER);
     }
-    return in_failed(s, status, 0, ABOUT_DECODER);
+    return lintelp_stream_in_failed(s, status, 0, ABOUT_DECODER);
 }
 
 static int give(struct lintel_stream *s, const struct lintel_frame *frames, int count)
@@ -316,29 +320,77 @@ static int give(struct lintel_stream *s, const struct lintel_frame *frames, int 
     return count;
 }
 
-int lintel_stream_recv_batch(struct lintel_stream *stream, struct lintel_frame *frames,
-                             int capacity, int timeout_ms)
+/* Frames of which the last piece is there count; the trace is for whole frames. */
+static int give_pieces(struct lintel_stream *s, const struct lintel_piece *pieces, int count)
 {
-    struct lintelp_deadline deadline = {timeout_ms, 0};
-    struct lintel_stream *s = stream;
+    int over = 0;
+
+    for (int i = 0; i < count; i++)
+        over += pieces[i].last;
+    s->counters.frames_in += (uint64_t)over;
+    if (over > 0) {
+        s->waited = 0;
+        s->waiting_since = 0;
+    }
+    if (s->fed)
+        leave_shared_buffer(s);
+    return count;
+}
+
+/* As much as is needed for what next says 0 to. Returns 1 look again, else as recv. */
+static int refill(struct lintel_stream *s, struct lintelp_deadline *deadline)
+{
+    int rc = fill(s, deadline);
+
+    if (rc < 0)
+        s->waiting_since = 0;
+    return rc;
+}
+
+int lintelp_stream_recv(struct lintel_stream *s, struct lintel_frame *frames, int capacity,
+                        struct lintelp_deadline *deadline)
+{
     int rc;
 
-    if (s == NULL || frames == NULL || capacity < 1)
-        return LINTEL_E_USAGE;
     if (s->in_status < 0)
         return lintelp_stream_note(s, s->in_status, s->in_errno, s->in_about);
-    for (;;) {
+    s->pieces = 0;
+    do {
         rc = lintel_decoder_next_batch(s->decoder, frames, capacity);
         if (rc > 0)
             return give(s, frames, rc);
         if (rc < 0)
             return decoder_failed(s, rc);
-        rc = fill(s, &deadline);
+    } while ((rc = refill(s, deadline)) > 0);
+    return rc;
+}
+
+int lintelp_stream_recv_pieces(struct lintel_stream *s, struct lintel_piece *pieces, int capacity,
+                               struct lintelp_deadline *deadline)
+{
+    int rc;
+
+    if (s->in_status < 0)
+        return lintelp_stream_note(s, s->in_status, s->in_errno, s->in_about);
+    s->pieces = 1;
+    do {
+        rc = lintel_decoder_next_pieces(s->decoder, pieces, capacity);
+        if (rc > 0)
+            return give_pieces(s, pieces, rc);
         if (rc < 0)
-            s->waiting_since = 0;
-        if (rc <= 0)
-            return rc;
-    }
+            return decoder_failed(s, rc);
+    } while ((rc = refill(s, deadline)) > 0);
+    return rc;
+}
+
+int lintel_stream_recv_batch(struct lintel_stream *stream, struct lintel_frame *frames,
+                             int capacity, int timeout_ms)
+{
+    struct lintelp_deadline deadline = {timeout_ms, 0};
+
+    if (stream == NULL || frames == NULL || capacity < 1)
+        return LINTEL_E_USAGE;
+    return lintelp_stream_recv(stream, frames, capacity, &deadline);
 }
 
 int lintel_stream_recv(struct lintel_stream *stream, struct lintel_frame *frame, int timeout_ms)
@@ -348,21 +400,36 @@ int lintel_stream_recv(struct lintel_stream *stream, struct lintel_frame *frame,
 
 /* ---- under an event loop --------------------------------------------------------------------- */
 
+static int is_lingering(const struct lintel_stream *s)
+{
+    return s->dialogue != NULL && s->dialogue->linger_until != 0;
+}
+
 int lintel_stream_wants(const struct lintel_stream *stream)
 {
     int wants = 0;
 
     if (stream == NULL)
         return 0;
-    if (stream->in_status == LINTEL_OK && stream->in_errno == 0 && !stream->ended)
+    if ((stream->in_status == LINTEL_OK || is_lingering(stream)) && stream->in_errno == 0 &&
+        !stream->ended)
         wants |= LINTEL_WANT_READ;
     if (lintelp_stream_queued(stream) > 0)
         wants |= LINTEL_WANT_WRITE;
     return wants;
 }
 
+static int left_until(uint64_t end)
+{
+    uint64_t now = lintelp_now();
+
+    return now < end ? to_ms(end - now) : 0;
+}
+
 int lintel_stream_wait_ms(const struct lintel_stream *stream)
 {
+    if (stream != NULL && is_lingering(stream))
+        return left_until(stream->dialogue->linger_until);
     if (stream == NULL || stream->in_status < 0)
         return -1;
     if (ahead_size(stream) > 0 || stream->ended || stream->in_errno != 0)
@@ -370,6 +437,11 @@ int lintel_stream_wait_ms(const struct lintel_stream *stream)
     if (stream->waiting_since == 0 || !is_timed(stream))
         return -1;
     return to_ms(frame_left(stream, lintelp_now()));
+}
+
+int lintel_stream_begun(const struct lintel_stream *stream, uint64_t *size)
+{
+    return lintel_decoder_begun(stream != NULL ? stream->decoder : NULL, size);
 }
 
 void lintel_stream_pause(struct lintel_stream *stream)

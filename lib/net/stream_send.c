@@ -94,16 +94,22 @@ static int wait_to_write(struct lintel_stream *s, struct lintelp_deadline *deadl
     return 1;
 }
 
-static int flush(struct lintel_stream *s, int timeout_ms)
+int lintelp_stream_flush(struct lintel_stream *s, struct lintelp_deadline *deadline)
 {
-    struct lintelp_deadline deadline = {timeout_ms, 0};
     int rc;
 
     s->stuck = 0;
-    while ((rc = lintelp_stream_write(s)) == 0 && timeout_ms != 0)
-        if ((rc = wait_to_write(s, &deadline)) < 0)
+    while ((rc = lintelp_stream_write(s)) == 0 && deadline->timeout_ms != 0)
+        if ((rc = wait_to_write(s, deadline)) < 0)
             return rc;
     return rc;
+}
+
+static int flush(struct lintel_stream *s, int timeout_ms)
+{
+    struct lintelp_deadline deadline = {timeout_ms, 0};
+
+    return lintelp_stream_flush(s, &deadline);
 }
 
 int lintel_stream_flush(struct lintel_stream *stream, int timeout_ms)
@@ -139,7 +145,7 @@ static int refuse(struct lintel_stream *s, const struct lintel_error *error)
     return lintelp_stream_note(s, error->status, 0, ABOUT_DETAIL);
 }
 
-static int refuse_size(struct lintel_stream *s, size_t size)
+int lintelp_stream_refuse_size(struct lintel_stream *s, size_t size)
 {
     struct lintel_error error;
     struct lintelp_text text = lintelp_error(&error, LINTEL_E_TOO_LARGE, 0);
@@ -162,7 +168,7 @@ static int may_send(struct lintel_stream *s, const struct lintel_header *header,
     if (s->closing)
         return lintelp_stream_note(s, LINTEL_E_CLOSED, 0, ABOUT_SHUTDOWN);
     if (bounded && size > s->max_frame)
-        return refuse_size(s, size);
+        return lintelp_stream_refuse_size(s, size);
     if (s->queue == NULL && (s->queue = lintelp_queue_new(s->allocator)) == NULL)
         return lintelp_stream_note(s, LINTEL_E_NOMEM, 0, ABOUT_NOTHING);
     if (s->trace == NULL && lintel_layout_trailer_max(s->layout) == 0)

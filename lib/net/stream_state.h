@@ -19,7 +19,20 @@ enum lintelp_about {
     ABOUT_NO_FRAME, /* no frame before the caller's deadline */
     ABOUT_NO_ROOM,  /* not written before the caller's deadline */
     ABOUT_BEGUN,    /* a begun frame was not whole in time */
+    ABOUT_MESSAGE,  /* in the dialogue */
     ABOUT_DETAIL    /* in `detail` */
+};
+
+/* What a stream of messages knows beside its frames; stream_message.c. */
+struct lintelp_dialogue {
+    struct lintel_assembler *assembler; /* NULL until a fragment comes */
+    struct lintel_error error;          /* why no more messages come */
+    uint64_t linger_until;              /* on the clock; 0: it does not linger */
+    size_t discarded;                   /* bytes, while it lingers */
+    size_t pongs;                       /* bytes put since the queue was empty */
+    uint32_t last_id;                   /* of the last request that was given out */
+    uint32_t bye_reason, bye_last_id;   /* what the peer said */
+    uint8_t got_bye, said_bye;
 };
 
 /* Bytes that were received ahead of the decoder. Allocated in one piece; head <= tail <= capacity.
@@ -35,12 +48,13 @@ struct lintel_stream {
     struct lintelp_ahead *ahead; /* NULL where there is nothing, or little, to hold */
     const struct lintel_layout *layout;
     const struct lintel_allocator *allocator;
-    uint8_t *receive_buffer; /* shared with other streams; NULL: none */
+    struct lintelp_dialogue *dialogue; /* NULL until messages are asked for */
+    uint8_t *receive_buffer;           /* shared with other streams; NULL: none */
     size_t receive_size;
     lintel_trace *trace;
     void *trace_user;
     struct lintel_error *detail; /* of a refused header; NULL: none, or no memory for it */
-    uint64_t max_frame, max_memory;
+    uint64_t max_frame, max_message, max_memory;
     size_t plain_below;     /* a payload of fewer bytes may go the plain way; 0: none */
     uint64_t waited;        /* ns that the begun frame was waited for, up to waiting_since */
     uint64_t waiting_since; /* on the clock; 0: it stands still */
@@ -56,8 +70,9 @@ struct lintel_stream {
     unsigned shut : 1;                          /* and it is done */
     unsigned blocked : 1;                       /* the last write would have waited */
     unsigned ended : 1;                         /* the peer's end was read */
-    unsigned fed : 1;   /* the decoder has unread bytes that lie in the shared buffer */
-    unsigned stuck : 1; /* no memory to receive ahead */
+    unsigned fed : 1;    /* the decoder has unread bytes that lie in the shared buffer */
+    unsigned stuck : 1;  /* no memory to receive ahead */
+    unsigned pieces : 1; /* the last call asked for pieces */
 };
 
 /* Note an error for lintel_stream_error(). Returns status. */
@@ -76,12 +91,35 @@ static inline size_t lintelp_stream_queued(const struct lintel_stream *stream)
  * that sending failed with. */
 int lintelp_stream_write(struct lintel_stream *stream);
 
+/* Write until everything is written or would wait; then wait, if timeout_ms is not 0. As
+ * lintel_stream_flush(). */
+int lintelp_stream_flush(struct lintel_stream *stream, struct lintelp_deadline *deadline);
+
+/* Refuse a payload that is over the limit of a frame. */
+int lintelp_stream_refuse_size(struct lintel_stream *stream, size_t size);
+
 /* ---- stream_recv.c --------------------------------------------------------------------------- */
+
+/* No more comes in, for this reason. Returns status. */
+int lintelp_stream_in_failed(struct lintel_stream *stream, int status, int number,
+                             enum lintelp_about about);
+
+/* The next frames, or pieces of frames, at least 1 and at most capacity; as lintel_stream_recv().
+ */
+int lintelp_stream_recv(struct lintel_stream *stream, struct lintel_frame *frames, int capacity,
+                        struct lintelp_deadline *deadline);
+int lintelp_stream_recv_pieces(struct lintel_stream *stream, struct lintel_piece *pieces,
+                               int capacity, struct lintelp_deadline *deadline);
 
 /* Bytes that may be received ahead now. */
 size_t lintelp_stream_ahead_room(const struct lintel_stream *stream);
 
 /* Receive ahead of the decoder what is there, without waiting. */
 void lintelp_stream_receive_ahead(struct lintel_stream *stream);
+
+/* ---- stream_message.c ------------------------------------------------------------------------ */
+
+/* Free the dialogue, if there is one. */
+void lintelp_dialogue_free(struct lintel_stream *stream);
 
 #endif
