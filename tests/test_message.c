@@ -448,6 +448,7 @@ static void assembler_does_not_mix_pieces_and_frames(void **state)
     assert_int_equal(lintel_decoder_next_piece(decoder, &piece), 1);
     assert_int_equal(lintel_assembler_take_piece(assembler, &out, &piece), 1);
     assert_int_equal(lintel_assembler_is_open(assembler), 1);
+    assert_int_equal(lintel_assembler_size(assembler), 2);
     assert_int_equal(lintel_decoder_next(decoder, &frame), 1);
     assert_int_equal(lintel_assembler_take(assembler, &message, &frame), LINTEL_E_USAGE);
     piece = (struct lintel_piece){
@@ -456,7 +457,9 @@ static void assembler_does_not_mix_pieces_and_frames(void **state)
     assert_int_equal(out.last, 1);
     assert_int_equal(lintel_assembler_is_open(assembler), 0);
     assert_int_equal(lintel_decoder_next(decoder, &frame), 1);
+    assert_int_equal(lintel_assembler_size(assembler), 0);
     assert_int_equal(lintel_assembler_take(assembler, &message, &frame), 0);
+    assert_int_equal(lintel_assembler_size(assembler), 1);
     assert_int_equal(lintel_assembler_take_piece(assembler, &out, &piece), LINTEL_E_USAGE);
     lintel_decoder_free(decoder);
     lintel_assembler_free(assembler);

@@ -95,7 +95,7 @@ static char *peer_reads(int fd)
             text_add(&text, "%02x", frame.payload[i]);
         text_add(&text, "\n");
     }
-    text_add(&text, rc == LINTEL_E_END ? "end" : rc == 0 ? "" : lintel_status_name(rc));
+    text_add(&text, "%s", rc == LINTEL_E_END ? "end" : rc == 0 ? "" : lintel_status_name(rc));
     lintel_stream_close(stream);
     return text.data;
 }
@@ -583,7 +583,7 @@ static void pieces_with_a_trailer_are_the_same_for_every_cut(void **state)
             while (lintel_stream_recv_piece(stream, &piece, 0) == 1) {
                 for (size_t i = 0; i < piece.size; i++)
                     text_add(&text, "%c", piece.bytes[i]);
-                text_add(&text, piece.last ? "|" : "");
+                text_add(&text, "%s", piece.last ? "|" : "");
             }
         }
         assert_string_equal(text.data, "abcde||fgh|");

@@ -121,6 +121,10 @@ int lintel_assembler_end(struct lintel_assembler *assembler);
 LINTEL_API
 int lintel_assembler_is_open(const struct lintel_assembler *assembler);
 
+/* Payload bytes of the frames of it that have come whole; 0 where none is open. */
+LINTEL_API
+uint64_t lintel_assembler_size(const struct lintel_assembler *assembler);
+
 /* The error that it is in: status, offset of the frame, text. LINTEL_OK and an empty text where
  * there is none. */
 LINTEL_API

@@ -186,6 +186,19 @@ LINTEL_API LINTEL_MUST_USE int lintel_stream_recv_batch(struct lintel_stream *st
                                                         struct lintel_frame *frames, int capacity,
                                                         int timeout_ms);
 
+/*
+ * Take up to capacity pieces of frames, as lintel_decoder_next_pieces(), for payloads too large to
+ * hold. Returns their number, or as above.
+ */
+LINTEL_API LINTEL_MUST_USE int lintel_stream_recv_pieces(struct lintel_stream *stream,
+                                                         struct lintel_piece *pieces, int capacity,
+                                                         int timeout_ms);
+
+/* Receive no more: forget what came and was not given out, and give its storage back. recv is
+ * LINTEL_E_CLOSED from now on, unless it has failed before. Ends the life of views. */
+LINTEL_API
+void lintel_stream_end_input(struct lintel_stream *stream);
+
 /* ---- messages -------------------------------------------------------------------------------- */
 
 /*
@@ -270,6 +283,10 @@ int lintel_stream_wants(const struct lintel_stream *stream);
  */
 LINTEL_API
 int lintel_stream_wait_ms(const struct lintel_stream *stream);
+
+/* Offset of the first byte that was not yet part of a frame given out. */
+LINTEL_API
+uint64_t lintel_stream_offset(const struct lintel_stream *stream);
 
 /*
  * Whether a frame has begun to come and is not whole. *size is what it has at least, header and

@@ -338,6 +338,13 @@ int lintel_assembler_is_open(const struct lintel_assembler *assembler)
     return assembler != NULL && assembler->open;
 }
 
+uint64_t lintel_assembler_size(const struct lintel_assembler *assembler)
+{
+    if (!lintel_assembler_is_open(assembler))
+        return 0;
+    return assembler->in_pieces ? assembler->position : assembler->size;
+}
+
 size_t lintel_assembler_memory(const struct lintel_assembler *assembler)
 {
     if (assembler == NULL)

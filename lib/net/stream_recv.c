@@ -398,6 +398,29 @@ int lintel_stream_recv(struct lintel_stream *stream, struct lintel_frame *frame,
     return lintel_stream_recv_batch(stream, frame, 1, timeout_ms);
 }
 
+int lintel_stream_recv_pieces(struct lintel_stream *stream, struct lintel_piece *pieces,
+                              int capacity, int timeout_ms)
+{
+    struct lintelp_deadline deadline = {timeout_ms, 0};
+
+    if (stream == NULL || pieces == NULL || capacity < 1)
+        return LINTEL_E_USAGE;
+    return lintelp_stream_recv_pieces(stream, pieces, capacity, &deadline);
+}
+
+void lintel_stream_end_input(struct lintel_stream *stream)
+{
+    struct lintel_part parts[2];
+
+    if (stream == NULL)
+        return;
+    if (stream->in_status == LINTEL_OK)
+        (void)lintelp_stream_in_failed(stream, LINTEL_E_CLOSED, 0, ABOUT_SHUTDOWN);
+    free_ahead(stream);
+    (void)lintel_decoder_rest(stream->decoder, parts);
+    lintel_decoder_trim(stream->decoder);
+}
+
 /* ---- under an event loop --------------------------------------------------------------------- */
 
 static int is_lingering(const struct lintel_stream *s)
@@ -437,6 +460,11 @@ int lintel_stream_wait_ms(const struct lintel_stream *stream)
     if (stream->waiting_since == 0 || !is_timed(stream))
         return -1;
     return to_ms(frame_left(stream, lintelp_now()));
+}
+
+uint64_t lintel_stream_offset(const struct lintel_stream *stream)
+{
+    return stream != NULL ? lintel_decoder_offset(stream->decoder) : 0;
 }
 
 int lintel_stream_begun(const struct lintel_stream *stream, uint64_t *size)
