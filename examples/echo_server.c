@@ -89,7 +89,8 @@ static void watch(uv_loop_t *loop, uv_signal_t *handle, int number, struct progr
 int main(int argc, char **argv)
 {
     struct program program = {0};
-    struct lintel_handler handler = {setup, frame, finish, &program};
+    struct lintel_handler handler = {
+        .setup = setup, .frame = frame, .finish = finish, .user = &program};
     struct lintel_server_options options = LINTEL_SERVER_OPTIONS_INIT;
     struct lintel_error error;
     char text[LINTEL_ENDPOINT_TEXT_SIZE];

@@ -1,7 +1,4 @@
-/*
- * The server, with a real loop and real sockets. The clients are streams of the same process: while
- * one waits, the loop turns. Nothing sleeps; a test that hangs is killed by its alarm.
- */
+/* The server, with a real loop and real sockets. */
 #include "config.h"
 
 #include <stdarg.h>
@@ -21,248 +18,7 @@
 #include <unistd.h>
 #include <uv.h>
 
-#include "lintel/server.h"
-
-enum { WATCHDOG_SECONDS = 120, KEPT_MAX = 512 };
-
-struct world {
-    uv_loop_t loop;
-    struct lintel_server *server;
-    int stopped, clean; /* times stopped was called; what it said */
-    int open, finished; /* times setup and finish were called */
-    struct lintel_error last;
-    struct lintel_request *kept[KEPT_MAX];
-    size_t kept_count;
-    struct lintel_connection *connection; /* the last one that setup saw */
-    int frames;
-    int result; /* of the last call under test in a callback */
-};
-
-/* ---- the world ------------------------------------------------------------------------------- */
-
-static int on_setup(void *user, struct lintel_connection *connection)
-{
-    struct world *world = user;
-
-    world->open++;
-    world->connection = connection;
-    return 0;
-}
-
-static void on_finish(void *user, struct lintel_connection *connection,
-                      const struct lintel_error *error)
-{
-    struct world *world = user;
-
-    if (world->connection == connection)
-        world->connection = NULL;
-    world->finished++;
-    world->last = *error;
-}
-
-static void on_stopped(void *user, int clean)
-{
-    struct world *world = user;
-
-    world->stopped++;
-    world->clean = clean;
-}
-
-typedef void frame_callback(void *user, struct lintel_connection *connection,
-                            const struct lintel_frame *frame, struct lintel_request *request);
-
-static void echo(void *user, struct lintel_connection *connection, const struct lintel_frame *frame,
-                 struct lintel_request *request)
-{
-    struct world *world = user;
-
-    (void)connection;
-    world->frames++;
-    lintel_request_reply(request, frame->payload, frame->length);
-}
-
-static void keep(void *user, struct lintel_connection *connection, const struct lintel_frame *frame,
-                 struct lintel_request *request)
-{
-    struct world *world = user;
-
-    (void)connection;
-    (void)frame;
-    world->frames++;
-    assert_true(world->kept_count < KEPT_MAX);
-    assert_int_equal(lintel_request_keep(request, &world->kept[world->kept_count++]), LINTEL_OK);
-    assert_int_equal(lintel_request_reply(request, NULL, 0), LINTEL_E_USAGE);
-}
-
-static void ignore(void *user, struct lintel_connection *connection,
-                   const struct lintel_frame *frame, struct lintel_request *request)
-{
-    struct world *world = user;
-
-    (void)connection;
-    (void)frame;
-    (void)request;
-    world->frames++;
-}
-
-static struct lintel_server_options options_of(struct world *world)
-{
-    struct lintel_server_options options = LINTEL_SERVER_OPTIONS_INIT;
-
-    options.stopped = on_stopped;
-    options.stopped_user = world;
-    return options;
-}
-
-static void world_open(struct world *world, frame_callback *frame,
-                       const struct lintel_server_options *options)
-{
-    struct lintel_handler handler = {on_setup, frame, on_finish, world};
-    struct lintel_server_options plain = options_of(world);
-    struct lintel_server_options given = options != NULL ? *options : plain;
-
-    given.stopped = on_stopped;
-    given.stopped_user = world;
-    memset(world, 0, sizeof *world);
-    alarm(WATCHDOG_SECONDS);
-    assert_int_equal(uv_loop_init(&world->loop), 0);
-    assert_int_equal(lintel_server_new(&world->server, &world->loop, &handler, &given, NULL),
-                     LINTEL_OK);
-}
-
-static void turn(struct world *world)
-{
-    uv_run(&world->loop, UV_RUN_NOWAIT);
-}
-
-/* Free what there is, as a program would, and look for what was left behind. */
-static void world_close(struct world *world)
-{
-    lintel_server_free(world->server);
-    uv_run(&world->loop, UV_RUN_DEFAULT);
-    assert_int_equal(uv_loop_close(&world->loop), 0);
-    assert_int_equal(world->open, world->finished);
-    alarm(0);
-}
-
-static void listen_on(struct world *world, const char *endpoint, char *text)
-{
-    struct lintel_error error = {0};
-    int rc = lintel_server_listen(world->server, endpoint, &error);
-
-    if (rc != LINTEL_OK)
-        fail_msg("%s: %s", endpoint, error.text);
-    if (text != NULL)
-        assert_true(lintel_server_endpoint(world->server, 0, text, LINTEL_ENDPOINT_TEXT_SIZE) > 0);
-}
-
-/* ---- clients --------------------------------------------------------------------------------- */
-
-static struct lintel_stream *client_of(int fd, const struct lintel_layout *layout)
-{
-    struct lintel_stream_options options = LINTEL_STREAM_OPTIONS_INIT;
-    struct lintel_stream *stream;
-
-    options.layout = layout;
-    assert_int_equal(lintel_stream_new(&stream, fd, fd, &options, NULL), LINTEL_OK);
-    return stream;
-}
-
-static struct lintel_stream *client_open(const char *endpoint)
-{
-    struct lintel_error error = {0};
-    struct lintel_stream *stream = NULL;
-
-    if (lintel_stream_open(&stream, endpoint, -1, NULL, &error) != LINTEL_OK)
-        fail_msg("%s: %s", endpoint, error.text);
-    return stream;
-}
-
-/* One end is the server's, the other is returned. */
-static int adopt_pair(struct world *world)
-{
-    int fds[2];
-
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
-    assert_int_equal(lintel_server_adopt(world->server, fds[0], fds[0], NULL), LINTEL_OK);
-    return fds[1];
-}
-
-static void client_send(struct lintel_stream *stream, uint32_t id, const void *payload, size_t size)
-{
-    struct lintel_header header = {.type = 7, .id = id};
-
-    if (!lintel_layout_is_lintel(lintel_stream_layout(stream)))
-        header.type = header.id = 0;
-    assert_int_equal(lintel_stream_send(stream, &header, payload, size, 0), LINTEL_OK);
-    assert_true(lintel_stream_flush(stream, 0) >= 0);
-}
-
-/* The next frame, or the end, while the loop turns. Returns as lintel_stream_recv. */
-static int client_recv(struct world *world, struct lintel_stream *stream,
-                       struct lintel_frame *frame)
-{
-    int rc;
-
-    for (;;) {
-        (void)!lintel_stream_flush(stream, 0);
-        rc = lintel_stream_recv(stream, frame, 0);
-        if (rc != 0)
-            return rc;
-        turn(world);
-    }
-}
-
-static void expect_reply(struct world *world, struct lintel_stream *stream, uint32_t id,
-                         uint8_t flags, const char *payload)
-{
-    struct lintel_header header;
-    struct lintel_frame frame;
-
-    assert_int_equal(client_recv(world, stream, &frame), 1);
-    assert_int_equal(frame.length, strlen(payload));
-    assert_memory_equal(frame.payload, payload, frame.length);
-    if (!lintel_layout_is_lintel(lintel_stream_layout(stream)))
-        return;
-    assert_int_equal(lintel_header_read(lintel_stream_layout(stream), &header, &frame), LINTEL_OK);
-    assert_int_equal(header.flags, flags);
-    assert_int_equal(header.id, id);
-    if (!(flags & LINTEL_CONTROL))
-        assert_int_equal(header.type, 7);
-}
-
-static uint32_t u32_at(const uint8_t *at)
-{
-    return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
-}
-
-static void expect_bye(struct world *world, struct lintel_stream *stream, unsigned reason,
-                       uint32_t last_id)
-{
-    struct lintel_header header;
-    struct lintel_frame frame;
-
-    assert_int_equal(client_recv(world, stream, &frame), 1);
-    assert_int_equal(lintel_header_read(lintel_stream_layout(stream), &header, &frame), LINTEL_OK);
-    assert_int_equal(header.flags, LINTEL_CONTROL);
-    assert_int_equal(header.type, LINTEL_BYE);
-    assert_int_equal(frame.length, 8);
-    assert_int_equal(u32_at(frame.payload), reason);
-    assert_int_equal(u32_at(frame.payload + 4), last_id);
-}
-
-static void expect_end(struct world *world, struct lintel_stream *stream)
-{
-    struct lintel_frame frame;
-
-    assert_int_equal(client_recv(world, stream, &frame), LINTEL_E_END);
-}
-
-static void turn_until_finished(struct world *world, int count)
-{
-    while (world->finished < count)
-        turn(world);
-}
+#include "world.h"
 
 /* ---- endpoints ------------------------------------------------------------------------------- */
 
@@ -446,7 +202,7 @@ static void server_refuses_descriptors_it_cannot_wait_for(void **state)
 static void server_new_refuses_misuse(void **state)
 {
     struct lintel_server_options options = LINTEL_SERVER_OPTIONS_INIT;
-    struct lintel_handler handler = {NULL, echo, NULL, NULL}, empty = {0};
+    struct lintel_handler handler = {.frame = echo}, empty = {0};
     struct lintel_layout *layout;
     struct lintel_server *server = NULL;
     struct lintel_error error;
@@ -647,7 +403,8 @@ static void server_fails_a_request_whose_reply_is_over_the_limit(void **state)
     struct world world;
 
     (void)state;
-    options.max_frame = 100;
+    options.max_frame = 50;
+    options.max_message = 100;
     world_open(&world, reply_too_much, &options);
     stream = client_of(adopt_pair(&world), NULL);
     client_send(stream, 2, "", 0);
@@ -710,7 +467,7 @@ static int refuse_setup(void *user, struct lintel_connection *connection)
 
 static void server_setup_may_refuse(void **state)
 {
-    struct lintel_handler handler = {refuse_setup, echo, on_finish, NULL};
+    struct lintel_handler handler = {.setup = refuse_setup, .frame = echo, .finish = on_finish};
     struct lintel_stream *stream;
     struct world world;
     int fds[2];
@@ -993,9 +750,10 @@ static void server_drops_and_counts_replies(void **state)
     world_close(&world);
 }
 
-static void server_replies_to_fragments_with_fragments(void **state)
+static void server_puts_messages_together(void **state)
 {
     struct lintel_header header = {.flags = LINTEL_MORE, .type = 7, .id = 4};
+    struct lintel_header ping = {.flags = LINTEL_CONTROL, .type = LINTEL_PING, .id = 9};
     struct lintel_stream *stream;
     struct world world;
 
@@ -1003,11 +761,48 @@ static void server_replies_to_fragments_with_fragments(void **state)
     world_open(&world, echo, NULL);
     stream = client_of(adopt_pair(&world), NULL);
     assert_int_equal(lintel_stream_send(stream, &header, "one ", 4, 0), LINTEL_OK);
+    assert_int_equal(lintel_stream_send(stream, &ping, "?", 1, 0), LINTEL_OK);
     client_send(stream, 4, "message", 7);
-    expect_reply(&world, stream, 4, LINTEL_REPLY | LINTEL_MORE, "one ");
-    expect_reply(&world, stream, 4, LINTEL_REPLY, "message");
+    expect_reply(&world, stream, 9, LINTEL_CONTROL, "?");
+    expect_reply(&world, stream, 4, LINTEL_REPLY, "one message");
+    assert_int_equal(world.frames, 1);
     lintel_stream_close(stream);
     world_close(&world);
+}
+
+/* What the fragments of one message may not be, and a truncation; nothing of them is delivered. */
+static void server_refuses_what_is_no_message(void **state)
+{
+    static const struct {
+        uint32_t id;
+        int ends;
+    } cases[] = {{5, 0}, {4, 1}};
+    struct lintel_stream *stream;
+    struct world world;
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct lintel_header header = {.flags = LINTEL_MORE, .type = 7, .id = 4};
+        world_open(&world, echo, NULL);
+        stream = client_of(adopt_pair(&world), NULL);
+        client_send(stream, 3, "before", 6);
+        assert_int_equal(lintel_stream_send(stream, &header, "one ", 4, 0), LINTEL_OK);
+        header.id = cases[i].id;
+        if (cases[i].ends)
+            assert_int_equal(lintel_stream_shutdown(stream, 0), 1);
+        else
+            assert_int_equal(lintel_stream_send(stream, &header, "two", 3, 0), LINTEL_OK);
+        expect_reply(&world, stream, 3, LINTEL_REPLY, "before");
+        expect_bye(&world, stream, LINTEL_BYE_MALFORMED, 3);
+        expect_end(&world, stream);
+        lintel_stream_close(stream);
+        turn_until_finished(&world, 1);
+        assert_int_equal(world.last.status,
+                         cases[i].ends ? LINTEL_E_TRUNCATED : LINTEL_E_MALFORMED);
+        assert_int_equal(world.frames, 1);
+        world_close(&world);
+    }
 }
 
 /* ---- ending ---------------------------------------------------------------------------------- */
@@ -1711,7 +1506,7 @@ static void live(struct world *world, const struct lintel_layout *layout)
 static int live_with_failure(const struct lintel_layout *layout, size_t n, int for_ever)
 {
     struct lintel_server_options options = LINTEL_SERVER_OPTIONS_INIT;
-    struct lintel_handler handler = {NULL, keep_or_end, NULL, NULL};
+    struct lintel_handler handler = {.frame = keep_or_end};
     struct meter meter = {.fail_at = n, .for_ever = for_ever};
     struct lintel_allocator allocator = {meter_resize, &meter};
     struct world world;
@@ -1823,7 +1618,8 @@ int main(void)
         cmocka_unit_test(server_answers_open_requests_after_bye),
         cmocka_unit_test(server_says_bye_to_what_it_does_not_take),
         cmocka_unit_test(server_drops_and_counts_replies),
-        cmocka_unit_test(server_replies_to_fragments_with_fragments),
+        cmocka_unit_test(server_puts_messages_together),
+        cmocka_unit_test(server_refuses_what_is_no_message),
         cmocka_unit_test(server_answers_everything_after_half_close),
         cmocka_unit_test(server_waits_for_kept_requests_after_half_close),
         cmocka_unit_test(server_delivers_what_came_before_garbage),

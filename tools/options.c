@@ -52,12 +52,12 @@ static void print_help(const struct tool_usage *usage)
 
 static int take_count(const struct tool_option *option, const char *text)
 {
+    int is_size = option->kind == TOOL_SIZE || option->kind == TOOL_SIZE_LIMIT;
     uint64_t number;
-    int ok =
-        option->kind == TOOL_SIZE ? tool_read_size(&number, text) : tool_read_number(&number, text);
+    int ok = is_size ? tool_read_size(&number, text) : tool_read_number(&number, text);
     if (!ok)
         return tool_misuse("--%s: \"%s\" is not a %s", option->name, text,
-                           option->kind == TOOL_SIZE ? "size" : "number");
+                           is_size ? "size" : "number");
     if (number < option->least)
         return tool_misuse("--%s: %s is less than %llu", option->name, text,
                            (unsigned long long)option->least);
@@ -66,6 +66,32 @@ static int take_count(const struct tool_option *option, const char *text)
                            (unsigned long long)option->most);
     *(uint64_t *)option->target = number;
     return TOOL_OK;
+}
+
+static int take_time(const struct tool_option *option, const char *text)
+{
+    if (!tool_read_time(option->target, text))
+        return tool_misuse("--%s: \"%s\" is not a time in seconds", option->name, text);
+    return TOOL_OK;
+}
+
+/* A limit that is none, or a number, size or time like others. */
+static int take_limit(const struct tool_option *option, const char *text)
+{
+    int is_time = option->kind == TOOL_TIME_LIMIT, status;
+    if (strcmp(text, "unlimited") == 0) {
+        if (is_time)
+            *(int *)option->target = -1;
+        else
+            *(uint64_t *)option->target = UINT64_MAX;
+        return TOOL_OK;
+    }
+    if (!is_time)
+        return take_count(option, text);
+    status = take_time(option, text);
+    if (status == TOOL_OK && *(int *)option->target == 0)
+        *(int *)option->target = 1;
+    return status;
 }
 
 static int take_item(const struct tool_option *option, const char *text)
@@ -90,9 +116,11 @@ static int take(const struct tool_option *option, const char *text)
     case TOOL_SIZE:
         return take_count(option, text);
     case TOOL_TIME:
-        if (!tool_read_time(option->target, text))
-            return tool_misuse("--%s: \"%s\" is not a time in seconds", option->name, text);
-        return TOOL_OK;
+        return take_time(option, text);
+    case TOOL_NUMBER_LIMIT:
+    case TOOL_SIZE_LIMIT:
+    case TOOL_TIME_LIMIT:
+        return take_limit(option, text);
     case TOOL_LIST:
         return take_item(option, text);
     case TOOL_SEAL:

@@ -1,17 +1,23 @@
 /*
  * serve: what cmd_serve.c, which reads the command line, says to serve.c, which needs libuv and
- * runs the server. The handler exec is in serve_exec.c.
+ * runs the servers. A server and its handler are in serve_worker.c, the handler exec in
+ * serve_exec.c.
  */
 #ifndef LINTEL_SERVE_H
 #define LINTEL_SERVE_H
 
 #include "tool.h"
 
+#define SERVE_WORKERS_MAX 256
+
 struct serve_settings {
     struct tool_framing framing; /* opened */
     const char *handler;         /* as on the command line */
-    uint64_t max_queue, max_pending, max_children;
-    int drain_timeout_ms;
+    uint64_t max_children, workers;
+    /* As struct lintel_server_options; sizes of UINT64_MAX and times of -1 are no limit. */
+    uint64_t max_connections, max_message, max_queue, max_pending, max_memory, min_rate;
+    int frame_timeout_ms, write_timeout_ms, idle_timeout_ms, drain_timeout_ms;
+    int handshake_timeout_ms;
 };
 
 /* Serve the endpoints, which can be read, until a signal. Returns an exit status. */

@@ -35,7 +35,9 @@ struct job {
 struct exec {
     uv_loop_t *loop;
     const char *command;
-    uint64_t limit, max_children, children;
+    struct exec_limits limits;
+    uint64_t children;
+    uint64_t held; /* bytes of replies */
     struct job *queue, **last;
     char buffer[65536]; /* that all read into */
 };
@@ -44,6 +46,7 @@ struct exec {
 
 static void job_free(struct job *job)
 {
+    job->exec->held -= job->reply.used;
     tool_buffer_free(&job->reply);
     free(job);
 }
@@ -181,6 +184,7 @@ static void on_room(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
 static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
 {
     struct job *job = stream->data;
+    struct exec *exec = job->exec;
     char text[80];
     if (size == 0)
         return;
@@ -190,12 +194,18 @@ static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
         check_job(job);
         return;
     }
-    if ((uint64_t)size > job->exec->limit - job->reply.used) {
+    if ((uint64_t)size > exec->limits.reply - job->reply.used) {
         snprintf(text, sizeof text, "the reply exceeds the limit of %llu bytes",
-                 (unsigned long long)job->exec->limit);
+                 (unsigned long long)exec->limits.reply);
+        abandon_job(job, text);
+    } else if ((uint64_t)size > exec->limits.memory - exec->held) {
+        snprintf(text, sizeof text, "all replies exceed the limit of %llu bytes",
+                 (unsigned long long)exec->limits.memory);
         abandon_job(job, text);
     } else if (tool_buffer_add(&job->reply, buffer->base, (size_t)size)) {
         abandon_job(job, "out of memory");
+    } else {
+        exec->held += (uint64_t)size;
     }
 }
 
@@ -308,7 +318,7 @@ static void start_job(struct job *job)
 
 static void start_waiting(struct exec *exec)
 {
-    while (exec->queue && exec->children < exec->max_children) {
+    while (exec->queue && exec->children < exec->limits.children) {
         struct job *job = exec->queue;
         exec->queue = job->next_queued;
         if (!exec->queue)
@@ -329,16 +339,14 @@ static void unqueue(struct exec *exec, struct job *job)
 
 /* ---- from outside ---------------------------------------------------------------------------- */
 
-struct exec *exec_new(struct uv_loop_s *loop, const char *command, uint64_t limit,
-                      uint64_t max_children)
+struct exec *exec_new(struct uv_loop_s *loop, const char *command, const struct exec_limits *limits)
 {
     struct exec *exec = calloc(1, sizeof *exec);
     if (!exec)
         return NULL;
     exec->loop = loop;
     exec->command = command;
-    exec->limit = limit;
-    exec->max_children = max_children;
+    exec->limits = *limits;
     exec->last = &exec->queue;
     return exec;
 }

@@ -13,9 +13,15 @@
 struct exec;
 struct job;
 
-/* Keeps command. limit: bytes of a reply. NULL when out of memory. */
-struct exec *exec_new(struct uv_loop_s *loop, const char *command, uint64_t limit,
-                      uint64_t max_children);
+struct exec_limits {
+    uint64_t reply;    /* bytes of one */
+    uint64_t memory;   /* bytes of all that are not whole yet */
+    uint64_t children; /* at once */
+};
+
+/* Keeps command. NULL when out of memory. */
+struct exec *exec_new(struct uv_loop_s *loop, const char *command,
+                      const struct exec_limits *limits);
 /* After the loop has ended. */
 void exec_free(struct exec *exec);
 

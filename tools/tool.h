@@ -105,8 +105,12 @@ enum tool_kind {
     TOOL_NUMBER, /* uint64_t */
     TOOL_SIZE,   /* uint64_t: bytes, with K, M, G */
     TOOL_TIME,   /* int: milliseconds, from seconds */
-    TOOL_LIST,   /* struct tool_list: may be given more than once */
-    TOOL_SEAL    /* no target: an option of sealed sessions, which this build refuses */
+    /* The three that also take "unlimited": UINT64_MAX, and -1 for a time. A time of 0 is 1 ms. */
+    TOOL_NUMBER_LIMIT,
+    TOOL_SIZE_LIMIT,
+    TOOL_TIME_LIMIT,
+    TOOL_LIST, /* struct tool_list: may be given more than once */
+    TOOL_SEAL  /* no target: an option of sealed sessions, which this build refuses */
 };
 
 struct tool_option {
@@ -116,7 +120,7 @@ struct tool_option {
     const char *argument; /* how --help names its argument; NULL where it has none */
     const char *help;     /* what it does, its unit, its default; NULL: not shown */
     void *target;
-    uint64_t least, most; /* of TOOL_NUMBER and TOOL_SIZE; most 0: no upper bound */
+    uint64_t least, most; /* of numbers and sizes; most 0: no upper bound */
 };
 #define TOOL_OPTIONS_END                           \
     {                                              \

@@ -3,7 +3,7 @@
  *
  * The program owns the loop, its signals, threads and child processes; the server owns its
  * listeners and connections. A handler is three callbacks, as in Python's socketserver: setup when
- * a connection is there, frame for each frame, finish when it is over. They run on the loop's
+ * a connection is there, frame for each message, finish when it is over. They run on the loop's
  * thread and must not block: one that needs time keeps the request, works elsewhere, and replies
  * later through lintel_request_post(), the only call here that may come from another thread.
  *
@@ -11,8 +11,9 @@
  * while its unsent bytes or its kept requests are over the limits below, and goes on by itself.
  * Callbacks may call anything here, on this and on any other connection.
  *
- * With lintel's layout PING is answered with PONG and BYE ends the peer's requests; handlers see
- * neither. Replies that nobody asked for are dropped and counted.
+ * With lintel's layout fragments are put together, PING is answered with PONG, and BYE ends the
+ * peer's requests; handlers see whole messages only. Replies that nobody asked for are dropped and
+ * counted. A peer over a limit is told with a BYE and closed; the others do not notice.
  */
 #ifndef LINTEL_SERVER_H
 #define LINTEL_SERVER_H
@@ -32,8 +33,9 @@ struct lintel_handler {
     /* A connection is there. 0 takes it, anything else closes it; finish is then not called.
      * NULL: all are taken. */
     int (*setup)(void *user, struct lintel_connection *connection);
-    /* A frame is there. Lends frame and request until it returns; a request that was not ended
-     * (reply, fail, drop) or kept by then wants no reply (id 0) or fails as "not handled". */
+    /* A message is there, as one frame, whatever fragments it came in. Lends frame and request
+     * until it returns; a request that was not ended (reply, fail, drop) or kept by then wants no
+     * reply (id 0) or fails as "not handled". */
     void (*frame)(void *user, struct lintel_connection *connection,
                   const struct lintel_frame *frame, struct lintel_request *request);
     /* It is over: LINTEL_E_END (orderly), LINTEL_E_TRUNCATED, LINTEL_E_RESET, LINTEL_E_CLOSED (this
@@ -42,7 +44,16 @@ struct lintel_handler {
     void (*finish)(void *user, struct lintel_connection *connection,
                    const struct lintel_error *error);
     void *user;
+    /* Not NULL: in place of frame, for messages too large to hold. Each piece of a message, as it
+     * arrives; no limit but max_frame applies. request is NULL but with the last piece, and its
+     * frame has only that. Lends as above. */
+    void (*piece)(void *user, struct lintel_connection *connection,
+                  const struct lintel_message_piece *piece, struct lintel_request *request);
 };
+
+/* For the options below, of which 0 is the default: no limit at all. */
+#define LINTEL_UNLIMITED  UINT64_MAX
+#define LINTEL_NO_TIMEOUT (-1)
 
 struct lintel_server_options {
     size_t size;                        /* set by LINTEL_SERVER_OPTIONS_INIT */
@@ -50,21 +61,39 @@ struct lintel_server_options {
     /* Kept until the server and every kept request are gone; NULL: malloc and free. Where
      * lintel_request_post() is called from other threads it is called from them, too. */
     const struct lintel_allocator *allocator;
-    uint64_t max_frame; /* payload bytes, in and out; 0: as lintel_decoder_options */
     /* Called once, on the loop, when everything is closed after drain or stop; the server may be
-     * freed in it. clean is 1 if every request that was read was answered, and the answers
-     * written. */
+     * freed in it. clean: 1 unless a request that was taken off a stream was not answered, or an
+     * answer not written. */
     void (*stopped)(void *user, int clean);
     void *stopped_user;
-    int drain_timeout_ms; /* 0: 5000; negative: no limit */
-    /* Of one connection. Reading stops while more bytes than max_queue are unsent, and while
-     * max_pending requests are kept; a reply is always taken. 0: 1 MiB, 64. */
-    uint64_t max_queue;
-    uint32_t max_pending;
+    /* Called for each descriptor that was accepted, which is non-blocking: 1 if it was taken
+     * elsewhere (lintel_server_adopt() of another loop), 0 if this server is to serve it. NULL: all
+     * are served here. */
+    int (*accepted)(void *user, int fd);
+    void *accepted_user;
+
+    /* Sizes are bytes. */
+    uint64_t max_connections; /* further ones are told BYE 7; 0: 10000 */
+    uint64_t max_frame;       /* payload, in and out; 0: as lintel_decoder_options. BYE 5 */
+    uint64_t max_message;     /* put together, in and out; 0: 64 MiB, at least max_frame. BYE 5 */
+    uint64_t max_queue;       /* of a connection: reading stops while more is unsent; a reply is
+                                 always taken; 0: 1 MiB */
+    uint64_t max_memory;  /* over all connections: the one that holds most goes, BYE 8; 0: 1 GiB */
+    uint32_t max_pending; /* of a connection: reading stops while so many requests are kept;
+                             0: 64 */
+    /* Times are milliseconds. */
+    int frame_timeout_ms; /* a begun frame or message has so long from its first byte, and what it
+                             takes at min_rate; it stands still while we do not read; 0: 10 s.
+                             BYE 3 */
+    uint64_t min_rate;    /* bytes a second; 0: 64 KiB */
+    int write_timeout_ms; /* a write that makes no progress; closed; 0: 30 s */
+    int idle_timeout_ms;  /* nothing came but control frames, and no request is open; 0: 300 s.
+                             BYE 2 */
+    int drain_timeout_ms; /* for lintel_server_drain(); 0: 5 s */
 };
-#define LINTEL_SERVER_OPTIONS_INIT                                   \
-    {                                                                \
-        sizeof(struct lintel_server_options), 0, 0, 0, 0, 0, 0, 0, 0 \
+#define LINTEL_SERVER_OPTIONS_INIT                                                              \
+    {                                                                                           \
+        sizeof(struct lintel_server_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 \
     }
 
 /* ---- life ------------------------------------------------------------------------------------ */
@@ -76,7 +105,8 @@ struct lintel_server_options {
  * Keeps    loop and layout until then; copies handler
  * Returns  LINTEL_OK; LINTEL_E_NOMEM
  *          LINTEL_E_RANGE  max_frame is more than the layout's length can carry
- *          LINTEL_E_USAGE  out, loop, handler or its frame is NULL, or options->size is unknown
+ *          LINTEL_E_USAGE  out, loop, handler, or both its frame and its piece are NULL, or
+ *                          options->size is unknown
  */
 LINTEL_API LINTEL_MUST_USE int lintel_server_new(struct lintel_server **out, struct uv_loop_s *loop,
                                                  const struct lintel_handler *handler,
@@ -137,8 +167,13 @@ size_t lintel_server_connections(const struct lintel_server *server);
 struct lintel_server_counts {
     uint64_t accepted;        /* connections taken, adopted ones too */
     uint64_t accept_failures; /* times that accepting had to pause, mostly out of descriptors */
-    uint64_t requests;        /* frames given to the handler */
-    uint64_t replies_dropped; /* REPLY frames that came from peers */
+    uint64_t refused;         /* connections over max_connections */
+    uint64_t requests;        /* messages given to the handler whole */
+    uint64_t replies_dropped; /* messages with REPLY that came from peers */
+    uint64_t cut_slow;        /* connections ended for a frame that did not come in time, */
+    uint64_t cut_unread;      /* for a write that made no progress, */
+    uint64_t cut_idle;        /* for idling, */
+    uint64_t cut_memory;      /* and for max_memory */
 };
 
 /* Counts since the server was made. */
@@ -188,7 +223,8 @@ int lintel_request_wants_reply(const struct lintel_request *request);
  *
  * Returns  LINTEL_OK, also where no reply is wanted
  *          LINTEL_E_CLOSED     the connection is gone
- *          LINTEL_E_TOO_LARGE  more than max_frame; the request fails with that as its text
+ *          LINTEL_E_TOO_LARGE  more than max_message, or than a frame in a foreign layout; the
+ *                              request fails with that as its text
  *          LINTEL_E_NOMEM      the connection ends with that
  *          LINTEL_E_USAGE      a NULL; or it was ended before, or kept
  *          else as lintel_stream_send(); the connection ends with that

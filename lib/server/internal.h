@@ -1,8 +1,10 @@
 /*
  * What the files of the server share. Public headers only: the server is a user of liblintel.
  *
- *     server.c             life, listeners, accepting, the turn, the timer, the end
- *     server_connection.c  one connection: reading, control frames, settling, lingering, closing
+ *     server.c             life, listeners, accepting, the turn, the end
+ *     server_connection.c  one connection: opening, waiting, settling, lingering, closing
+ *     server_read.c        what it reads: frames, messages, pieces, control frames
+ *     server_limits.c      deadlines and memory, and the one timer
  *     server_request.c     requests: replying in turn, keeping, posting from other threads
  *
  * The turn. Callbacks of libuv, and calls of the application, only note what happened and touch the
@@ -18,19 +20,19 @@
 #include <uv.h>
 
 enum {
-    TURN_FRAMES = 64,                /* frames of one batch */
-    TURN_BYTES = 64 * 1024,          /* payload bytes of one connection in one turn, about */
-    RECEIVE_SIZE = 64 * 1024,        /* the receive buffer that all connections share */
-    TURN_ACCEPTS = 64,               /* connections taken from one socket in one turn */
-    HELD_MAX = 16 * 1024 * 1024,     /* storage of all connections; above it the quiet ones trim */
-    TRIM_MS = 250,                   /* quiet so long, a connection gives its storage back */
-    RETRY_MS = 250,                  /* after accepting failed */
-    LINGER_MS = 1000,                /* protocol, "Ending" */
-    LINGER_BYTES = 1024 * 1024,      /* protocol, "Ending" */
-    DEFAULT_MAX_QUEUE = 1024 * 1024, /* as `lintel serve --max-queue` */
-    DEFAULT_MAX_PENDING = 64,        /* as `lintel serve --max-pending` */
-    DEFAULT_DRAIN_MS = 5000          /* as `lintel serve --drain-timeout` */
+    TURN_FRAMES = 64,            /* frames of one batch */
+    TURN_BYTES = 64 * 1024,      /* payload bytes of one connection in one turn, about */
+    RECEIVE_SIZE = 64 * 1024,    /* the receive buffer that all connections share */
+    TURN_ACCEPTS = 64,           /* connections taken from one socket in one turn */
+    SURPLUS_MAX = 64,            /* refused connections that linger; further ones are closed */
+    HELD_MAX = 16 * 1024 * 1024, /* storage of all connections; above it the quiet ones trim */
+    TRIM_MS = 250,               /* quiet so long, a connection gives its storage back */
+    RETRY_MS = 250,              /* after accepting failed */
+    LINGER_MS = 1000,            /* protocol, "Ending" */
+    LINGER_BYTES = 1024 * 1024   /* protocol, "Ending" */
 };
+
+#define NEVER UINT64_MAX /* a time that does not come */
 
 /* In place of a reason for a BYE: the peer ended first, or there is nobody to say it to. */
 enum { BYE_NONE = 255 };
@@ -70,7 +72,6 @@ struct lintel_request {
     struct lintel_frame frame;
     uint32_t type, id;
     uint32_t sequence; /* layouts without ids: its place */
-    uint8_t flags;     /* of its header */
     uint8_t wants_reply;
     uint8_t state; /* enum request_state */
 
@@ -81,6 +82,7 @@ struct lintel_request {
     struct lintel_request *next_answer; /* in the mailbox, or in the connection's held */
     void *payload;
     size_t size;
+    size_t held; /* bytes that count as the connection's */
 };
 
 enum phase {
@@ -117,19 +119,29 @@ struct lintel_connection {
     uv_poll_t poll; /* first: the handle is the connection */
     struct lintel_server *server;
     struct lintel_stream *stream;
-    struct node node;                       /* in the server's busy, quiet or linger */
+    struct lintel_assembler *assembler;     /* NULL but around fragments */
+    struct node node;                       /* in the server's busy or quiet */
     struct lintel_connection *next_touched; /* valid while touched */
     struct out_poll *out;                   /* NULL: one descriptor */
     struct node kept;                       /* requests on the heap that wait for an answer */
     struct lintel_request *held;            /* answers that wait for their turn, in order */
     struct lintel_error *error;             /* why it ends; NULL: status says all */
     void *user;
-    uint64_t since;        /* uv_now of its last activity, or of its shutdown */
+    /* Times are those of uv_now. */
+    uint64_t due;          /* it is looked at then; no later than its first deadline */
+    uint64_t since;        /* its last activity, or its shutdown */
+    uint64_t idle_since;   /* the last that counts for idling */
+    uint64_t frame_since;  /* the first byte of what has begun; 0: nothing has */
+    uint64_t paused_at;    /* when it began not to be read, and frame_since to stand still; 0: it
+                              does not */
+    uint64_t write_since;  /* the last progress of writing; 0: nothing is queued */
+    size_t kept_bytes;     /* of requests on the heap */
+    size_t held_bytes;     /* storage, after its last turn */
+    uint32_t place;        /* in the server's order of deadlines */
     uint32_t sequence_in;  /* layouts without ids: place of the next request, */
     uint32_t sequence_out; /* and of the next reply */
     uint32_t pending;      /* requests on the heap */
     uint32_t last_id;      /* of the last request taken off the stream */
-    uint32_t held_bytes;   /* storage of its stream, after its last turn */
     uint32_t discarded;    /* bytes, while it lingers */
     int16_t status;        /* why it ends */
     uint8_t phase;         /* enum phase */
@@ -144,7 +156,10 @@ struct lintel_connection {
     unsigned broken : 1;     /* to be closed as soon as it settles */
     unsigned urgent : 1;     /* waiting for its hangup alone would spin */
     unsigned muted : 1;      /* a reply in a layout without ids is missing: none may follow */
-    unsigned refused : 1;    /* by setup: finish is not called */
+    unsigned refused : 1;    /* by setup, or surplus: finish is not called */
+    unsigned surplus : 1;    /* over max_connections */
+    unsigned hasty : 1;      /* it does not linger */
+    unsigned fresh : 1;      /* a message was whole in this turn: what has begun is another */
 };
 
 enum life { LIFE_NEW, LIFE_RUNNING, LIFE_DRAINING, LIFE_STOPPING, LIFE_STOPPED };
@@ -157,11 +172,14 @@ struct lintel_server {
     struct mailbox *mailbox;
     void (*stopped)(void *user, int clean);
     void *stopped_user;
+    int (*accepted)(void *user, int fd);
+    void *accepted_user;
     uint64_t max_frame_option; /* as it was given */
     uint64_t max_frame;        /* payload bytes, what it amounts to */
-    uint64_t max_queue;
+    /* The options, with their defaults filled in; a time of NEVER is no limit. */
+    uint64_t max_message, max_queue, max_memory, max_connections, min_rate;
+    uint64_t frame_ms, write_ms, idle_ms, drain_ms;
     uint32_t max_pending;
-    int drain_timeout_ms;
     uint8_t is_lintel;
     uint8_t ordered; /* replies have no id to go by */
 
@@ -179,11 +197,13 @@ struct lintel_server {
     size_t handles; /* of libuv, not yet closed */
 
     struct listening *listening;
-    struct node busy;   /* connections that may hold storage, the longest quiet first */
-    struct node quiet;  /* trimmed, the longest quiet first */
-    struct node linger; /* the longest first */
-    size_t connections; /* in those three */
-    size_t held_bytes;  /* the sum of theirs */
+    struct node busy;  /* connections that may hold storage, the longest quiet first */
+    struct node quiet; /* the others */
+    /* All connections, in the order of a heap: order[i].due >= order[(i - 1) / 2].due. */
+    struct lintel_connection **order;
+    size_t connections, order_capacity; /* connections <= order_capacity */
+    size_t surplus;                     /* of them over max_connections */
+    size_t held_bytes;                  /* the sum of theirs */
     struct lintel_connection *touched, **last_touched;
     struct lintel_server_counts counters;
     uint8_t receive_buffer[RECEIVE_SIZE];
@@ -202,14 +222,10 @@ void lintelp_node_append(struct node *head, struct node *node);
 void lintelp_node_remove(struct node *node);
 /* Work on the connection in this turn, or in the next. */
 void lintelp_touch(struct lintel_connection *connection);
-/* Make sure that the timer runs when there is something to wait for. */
-void lintelp_timer_update(struct lintel_server *server);
 /* A descriptor is free again. */
 void lintelp_server_resume_accepting(struct lintel_server *server);
 /* A handle has closed. */
 void lintelp_server_handle_closed(struct lintel_server *server);
-/* A connection came or went. */
-void lintelp_server_count(struct lintel_server *server, int change);
 
 /* ---- server_connection.c --------------------------------------------------------------------- */
 
@@ -225,19 +241,39 @@ void lintelp_connection_end(struct lintel_connection *connection, int status, in
                             const struct lintel_error *error);
 /* It cannot go on: it closes when it settles, whatever is still queued. */
 void lintelp_connection_break(struct lintel_connection *connection, int status);
-/* A timer's work: close what lingers too long, give storage back. */
-void lintelp_connection_expire(struct lintel_connection *connection);
-void lintelp_connection_trim(struct lintel_connection *connection);
-/* Count its storage anew. */
-void lintelp_connection_weigh(struct lintel_connection *connection);
-/* The connection that a ring's node is in. */
-struct lintel_connection *lintelp_connection_of(struct node *node);
+/* 1 while frames may be taken from it. */
+int lintelp_connection_may_read(const struct lintel_connection *connection);
+/* Send a control frame. */
+void lintelp_connection_control(struct lintel_connection *connection, uint32_t type, uint32_t id,
+                                const void *payload, size_t size);
+
+/* ---- server_read.c --------------------------------------------------------------------------- */
+
+/* Read all that is there, but not more than a turn's share, and hand it on. */
+void lintelp_connection_read(struct lintel_connection *connection);
+/* Read and drop, while it lingers. */
+void lintelp_connection_discard(struct lintel_connection *connection);
+
+/* ---- server_limits.c ------------------------------------------------------------------------- */
+
+/* Put a connection into the order, and take it out. LINTEL_OK or LINTEL_E_NOMEM. */
+int lintelp_order_add(struct lintel_connection *connection);
+void lintelp_order_remove(struct lintel_connection *connection);
+/* Note what its turn came to: clocks, deadline, storage. */
+void lintelp_limits_note(struct lintel_connection *connection);
+/* Keep to the bounds of memory over all connections. */
+void lintelp_limits_memory(struct lintel_server *server);
+/* Work on what is due, and set the timer to what comes next. */
+void lintelp_limits_due(struct lintel_server *server);
+/* Make sure that the timer runs when there is something to wait for. */
+void lintelp_timer_update(struct lintel_server *server);
 
 /* ---- server_request.c ------------------------------------------------------------------------ */
 
-/* Hand one frame to the handler. */
+/* Hand a message to the handler; with its last piece, where it takes pieces. */
 void lintelp_request_deliver(struct lintel_connection *connection,
-                             const struct lintel_header *header, const struct lintel_frame *frame);
+                             const struct lintel_header *header, const struct lintel_frame *frame,
+                             const struct lintel_message_piece *piece);
 /* The connection is gone: its kept requests are on their own, held answers are freed. */
 void lintelp_request_orphan_all(struct lintel_connection *connection);
 /* Send what was posted. */

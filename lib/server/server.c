@@ -102,15 +102,11 @@ void lintelp_touch(struct lintel_connection *connection)
 /* End the input of all connections, and work on all of them. */
 static void end_all(struct lintel_server *server, int bye, const struct lintel_error *error)
 {
-    struct node *const rings[] = {&server->busy, &server->quiet, &server->linger};
-    struct node *node;
     size_t i;
 
-    for (i = 0; i < sizeof rings / sizeof rings[0]; i++) {
-        for (node = rings[i]->next; node != rings[i]; node = node->next) {
-            lintelp_connection_end(lintelp_connection_of(node), LINTEL_E_CLOSED, bye, error);
-            lintelp_touch(lintelp_connection_of(node));
-        }
+    for (i = 0; i < server->connections; i++) {
+        lintelp_connection_end(server->order[i], LINTEL_E_CLOSED, bye, error);
+        lintelp_touch(server->order[i]);
     }
 }
 
@@ -129,12 +125,11 @@ static void on_check(uv_check_t *check)
         /* It counts as touched in its own turn: one that closes must not be on the list after. */
         more = lintelp_connection_turn(connection);
         connection->touched = 0;
-        lintelp_connection_weigh(connection);
+        lintelp_limits_note(connection);
         if (more)
             lintelp_touch(connection);
     }
-    while (server->held_bytes > HELD_MAX && !lintelp_node_empty(&server->busy))
-        lintelp_connection_trim(lintelp_connection_of(server->busy.next));
+    lintelp_limits_memory(server);
     if (server->touched == NULL)
         uv_idle_stop(&server->idle);
     if (server->life >= LIFE_DRAINING && server->connections == 0)
@@ -148,18 +143,6 @@ static void on_async(uv_async_t *async)
     struct lintel_server *server = async->data;
 
     lintelp_mailbox_empty(server->mailbox);
-}
-
-/* The loop must not end while a connection only waits for an answer from elsewhere. */
-void lintelp_server_count(struct lintel_server *server, int change)
-{
-    if (change > 0) {
-        server->counters.accepted++;
-        if (server->connections++ == 0)
-            uv_ref((uv_handle_t *)&server->async);
-    } else if (--server->connections == 0) {
-        uv_unref((uv_handle_t *)&server->async);
-    }
 }
 
 /* ---- accepting ------------------------------------------------------------------------------- */
@@ -208,6 +191,8 @@ static void on_acceptable(uv_poll_t *poll, int status, int events)
         if (server->life != LIFE_RUNNING)
             return;
         rc = lintel_listener_accept(listening->listener, &fd, 0, NULL);
+        if (rc == 1 && server->accepted != NULL && server->accepted(server->accepted_user, fd))
+            continue;
         if (rc == 1)
             (void)lintelp_connection_open(server, fd, fd, 0, NULL);
     }
@@ -289,62 +274,6 @@ static int listening_new(struct lintel_server *server, struct lintel_listener *l
     return LINTEL_OK;
 }
 
-/* ---- the timer ------------------------------------------------------------------------------- */
-
-static void on_timer(uv_timer_t *timer)
-{
-    struct lintel_server *server = timer->data;
-    uint64_t now = uv_now(server->loop);
-    struct lintel_connection *connection;
-
-    server->timer_at = 0;
-    while (!lintelp_node_empty(&server->linger)) {
-        connection = lintelp_connection_of(server->linger.next);
-        if (now - connection->since < LINGER_MS)
-            break;
-        lintelp_connection_expire(connection);
-    }
-    while (!lintelp_node_empty(&server->busy)) {
-        connection = lintelp_connection_of(server->busy.next);
-        if (now - connection->since < TRIM_MS)
-            break;
-        lintelp_connection_trim(connection);
-    }
-    if (server->retry_at != 0 && now >= server->retry_at)
-        lintelp_server_resume_accepting(server);
-    if (server->drain_at != 0 && now >= server->drain_at) {
-        server->drain_at = 0;
-        lintel_server_stop(server);
-    }
-    lintelp_timer_update(server);
-}
-
-static void earlier(uint64_t *at, uint64_t other)
-{
-    if (other != 0 && (*at == 0 || other < *at))
-        *at = other;
-}
-
-static uint64_t ring_at(const struct node *ring, uint64_t ms)
-{
-    if (lintelp_node_empty(ring))
-        return 0;
-    return lintelp_connection_of(ring->next)->since + ms;
-}
-
-void lintelp_timer_update(struct lintel_server *server)
-{
-    uint64_t now = uv_now(server->loop), at = server->retry_at;
-
-    earlier(&at, server->drain_at);
-    earlier(&at, ring_at(&server->busy, TRIM_MS));
-    earlier(&at, ring_at(&server->linger, LINGER_MS));
-    if (at == 0 || (server->timer_at != 0 && server->timer_at <= at))
-        return;
-    server->timer_at = at;
-    (void)uv_timer_start(&server->timer, on_timer, at > now ? at - now : 1, 0);
-}
-
 /* ---- the beginning and the end --------------------------------------------------------------- */
 
 static int start(struct lintel_server *server, struct lintel_error *error)
@@ -375,6 +304,8 @@ static void release(struct lintel_server *server)
     lintelp_mailbox_detach(server->mailbox);
     lintelp_mailbox_empty(server->mailbox);
     lintelp_mailbox_unref(server->mailbox);
+    if (server->order != NULL)
+        lintelp_server_resize(server->allocator, server->order, 0);
     lintelp_server_resize(server->allocator, server, 0);
 }
 
@@ -428,20 +359,45 @@ static int find_limit(struct lintel_server *server, struct lintel_error *error)
     server->max_frame = server->max_frame_option;
     if (server->max_frame == 0)
         server->max_frame = carried < LINTEL_FRAME_LIMIT ? carried : LINTEL_FRAME_LIMIT;
+    if (server->max_message < server->max_frame)
+        server->max_message = server->max_frame;
     return rc;
+}
+
+static uint64_t or_default(uint64_t value, uint64_t otherwise)
+{
+    return value != 0 ? value : otherwise;
+}
+
+static uint64_t time_or_default(int value, uint64_t otherwise)
+{
+    return value < 0 ? NEVER : or_default((uint64_t)value, otherwise);
+}
+
+static void take_limits(struct lintel_server *server, const struct lintel_server_options *options)
+{
+    server->max_frame_option = options->max_frame;
+    server->max_connections = or_default(options->max_connections, 10000);
+    server->max_message = or_default(options->max_message, LINTEL_MESSAGE_LIMIT);
+    server->max_queue = or_default(options->max_queue, (uint64_t)1 << 20);
+    server->max_memory = or_default(options->max_memory, (uint64_t)1 << 30);
+    server->max_pending = (uint32_t)or_default(options->max_pending, 64);
+    server->min_rate = or_default(options->min_rate, (uint64_t)64 << 10);
+    server->frame_ms = time_or_default(options->frame_timeout_ms, 10000);
+    server->write_ms = time_or_default(options->write_timeout_ms, 30000);
+    server->idle_ms = time_or_default(options->idle_timeout_ms, 300000);
+    server->drain_ms = time_or_default(options->drain_timeout_ms, 5000);
 }
 
 static void take_options(struct lintel_server *server, const struct lintel_server_options *options)
 {
     server->layout = options->layout != NULL ? options->layout : lintel_layout_default();
     server->allocator = options->allocator;
-    server->max_frame_option = options->max_frame;
     server->stopped = options->stopped;
     server->stopped_user = options->stopped_user;
-    server->max_queue = options->max_queue != 0 ? options->max_queue : DEFAULT_MAX_QUEUE;
-    server->max_pending = options->max_pending != 0 ? options->max_pending : DEFAULT_MAX_PENDING;
-    server->drain_timeout_ms =
-        options->drain_timeout_ms != 0 ? options->drain_timeout_ms : DEFAULT_DRAIN_MS;
+    server->accepted = options->accepted;
+    server->accepted_user = options->accepted_user;
+    take_limits(server, options);
     server->is_lintel = lintel_layout_is_lintel(server->layout) != 0;
     server->ordered = !server->is_lintel && lintel_layout_find(server->layout, "id") < 0;
 }
@@ -456,8 +412,8 @@ int lintel_server_new(struct lintel_server **out, struct uv_loop_s *loop,
 
     if (options == NULL)
         options = &defaults;
-    if (out == NULL || loop == NULL || handler == NULL || handler->frame == NULL ||
-        options->size != sizeof *options)
+    if (out == NULL || loop == NULL || handler == NULL ||
+        (handler->frame == NULL && handler->piece == NULL) || options->size != sizeof *options)
         return lintelp_server_error(error, LINTEL_E_USAGE, 0, "misuse of lintel_server_new");
     server = lintelp_server_resize(options->allocator, NULL, sizeof *server);
     if (server == NULL)
@@ -469,7 +425,6 @@ int lintel_server_new(struct lintel_server **out, struct uv_loop_s *loop,
     server->last_touched = &server->touched;
     lintelp_node_init(&server->busy);
     lintelp_node_init(&server->quiet);
-    lintelp_node_init(&server->linger);
     take_options(server, options);
     rc = find_limit(server, error);
     if (rc == LINTEL_OK) {
@@ -560,8 +515,8 @@ void lintel_server_drain(struct lintel_server *server)
     close_listeners(server);
     lintelp_server_error(&error, LINTEL_E_CLOSED, 0, "the server drains");
     end_all(server, LINTEL_BYE_DRAINING, &error);
-    if (server->drain_timeout_ms >= 0)
-        server->drain_at = uv_now(server->loop) + (uint64_t)server->drain_timeout_ms;
+    if (server->drain_ms != NEVER)
+        server->drain_at = uv_now(server->loop) + server->drain_ms;
     lintelp_timer_update(server);
     wake(server);
 }

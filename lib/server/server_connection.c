@@ -52,92 +52,16 @@ void lintelp_connection_break(struct lintel_connection *connection, int status)
     connection->broken = 1;
 }
 
-/* What to tell the peer of an error in its bytes. */
-static int bye_for(int status)
-{
-    switch (status) {
-    case LINTEL_E_TOO_LARGE:
-        return LINTEL_BYE_TOO_LARGE;
-    case LINTEL_E_VERSION:
-        return LINTEL_BYE_VERSION;
-    case LINTEL_E_TIMEOUT:
-        return LINTEL_BYE_TOO_SLOW;
-    case LINTEL_E_NOMEM:
-        return LINTEL_BYE_INTERNAL;
-    case LINTEL_E_END:
-        return BYE_NONE;
-    default:
-        return LINTEL_BYE_MALFORMED;
-    }
-}
-
-/* recv has said that no more frames come. */
-static void input_failed(struct lintel_connection *connection, int status)
-{
-    struct lintel_error error;
-
-    if (status == LINTEL_E_RESET || status == LINTEL_E_SYSTEM || status == LINTEL_E_CLOSED) {
-        lintelp_connection_break(connection, status);
-        return;
-    }
-    connection->peer_ended = status == LINTEL_E_END || status == LINTEL_E_TRUNCATED;
-    lintel_stream_error(connection->stream, &error);
-    lintelp_connection_end(connection, status, bye_for(status),
-                           error.status == status ? &error : NULL);
-}
-
 /* ---- control frames -------------------------------------------------------------------------- */
 
-static void send_control(struct lintel_connection *connection, uint32_t type, uint32_t id,
-                         const void *payload, size_t size)
+void lintelp_connection_control(struct lintel_connection *connection, uint32_t type, uint32_t id,
+                                const void *payload, size_t size)
 {
     struct lintel_header header = {.flags = LINTEL_CONTROL, .type = type, .id = id};
     int rc = lintel_stream_send(connection->stream, &header, payload, size, 0);
 
     if (rc < 0)
         lintelp_connection_break(connection, rc);
-}
-
-static void refuse(struct lintel_connection *connection, int status, int bye,
-                   const struct lintel_frame *frame, const char *what)
-{
-    struct lintel_error error;
-
-    lintelp_server_error(&error, status, 0, "frame at byte %llu: %s",
-                         (unsigned long long)frame->offset, what);
-    error.at = frame->offset;
-    lintelp_connection_end(connection, status, bye, &error);
-}
-
-/* The decoder has judged its length and its id. */
-static void control(struct lintel_connection *connection, const struct lintel_header *header,
-                    const struct lintel_frame *frame)
-{
-    struct lintel_error error;
-    uint32_t reason;
-
-    switch (header->type) {
-    case LINTEL_PING:
-        send_control(connection, LINTEL_PONG, header->id, frame->payload, frame->length);
-        return;
-    case LINTEL_PONG:
-        return;
-    case LINTEL_BYE:
-        reason = frame->length >= 4 ? lintel_get_u32be(frame->payload) : 0;
-        lintelp_server_error(&error, reason == LINTEL_BYE_DONE ? LINTEL_E_END : LINTEL_E_REFUSED, 0,
-                             "the peer ended the session: BYE %u", (unsigned)reason);
-        lintelp_connection_end(connection, error.status, BYE_NONE, &error);
-        return;
-    case LINTEL_HELLO:
-    case LINTEL_SEALED:
-        refuse(connection, LINTEL_E_SEAL, LINTEL_BYE_NOT_AUTHENTICATED, frame,
-               header->type == LINTEL_HELLO ? "HELLO, but no seal is configured"
-                                            : "SEALED, but no seal is configured");
-        return;
-    default:
-        refuse(connection, LINTEL_E_MALFORMED, LINTEL_BYE_MALFORMED, frame,
-               "FDS, but descriptors are not taken here");
-    }
 }
 
 static void say_bye(struct lintel_connection *connection)
@@ -148,34 +72,12 @@ static void say_bye(struct lintel_connection *connection)
         return;
     lintel_put_u32be(payload, connection->bye);
     lintel_put_u32be(payload + 4, connection->last_id);
-    send_control(connection, LINTEL_BYE, 0, payload, sizeof payload);
+    lintelp_connection_control(connection, LINTEL_BYE, 0, payload, sizeof payload);
 }
 
-/* ---- reading --------------------------------------------------------------------------------- */
+/* ---- waiting --------------------------------------------------------------------------------- */
 
-static void deliver(struct lintel_connection *connection, const struct lintel_frame *frame)
-{
-    struct lintel_server *server = connection->server;
-    struct lintel_header header = {0};
-
-    if (server->is_lintel) {
-        if (lintel_header_read(server->layout, &header, frame) != LINTEL_OK)
-            return;
-        if (header.flags & LINTEL_CONTROL) {
-            control(connection, &header, frame);
-            return;
-        }
-        if (header.flags & LINTEL_REPLY) {
-            server->counters.replies_dropped++;
-            return;
-        }
-        if (header.id != 0 && !(header.flags & LINTEL_MORE))
-            connection->last_id = header.id;
-    }
-    lintelp_request_deliver(connection, &header, frame);
-}
-
-static int may_read(const struct lintel_connection *connection)
+int lintelp_connection_may_read(const struct lintel_connection *connection)
 {
     const struct lintel_server *server = connection->server;
 
@@ -183,57 +85,6 @@ static int may_read(const struct lintel_connection *connection)
            connection->pending < server->max_pending &&
            lintel_stream_queued(connection->stream) <= server->max_queue;
 }
-
-/* Take a batch of frames and hand them on. Returns their size, 0 if none came: then the stream is
- * dry, and only then, so that a turn that stops before is followed by another. */
-static size_t read_batch(struct lintel_connection *connection)
-{
-    struct lintel_frame frames[TURN_FRAMES];
-    uint32_t room = connection->server->max_pending - connection->pending;
-    int most = room < TURN_FRAMES ? (int)room : TURN_FRAMES, n, i;
-    size_t bytes = 0;
-
-    n = lintel_stream_recv_batch(connection->stream, frames, most, 0);
-    if (n < 0)
-        input_failed(connection, n);
-    for (i = 0; i < n; i++) {
-        bytes += frames[i].header_size + frames[i].length;
-        if (!connection->input_over)
-            deliver(connection, &frames[i]);
-    }
-    if (n <= 0)
-        connection->again = 0;
-    return bytes;
-}
-
-/* All that is there, but not more than a turn's share. */
-static void read_frames(struct lintel_connection *connection)
-{
-    size_t bytes = 0;
-
-    while (connection->again && bytes < TURN_BYTES && may_read(connection))
-        bytes += read_batch(connection);
-}
-
-/* While it lingers. */
-static void discard(struct lintel_connection *connection)
-{
-    struct lintel_server *server = connection->server;
-    int fd = lintel_stream_in_fd(connection->stream);
-    ssize_t n = recv(fd, server->receive_buffer, sizeof server->receive_buffer, MSG_DONTWAIT);
-
-    if (n < 0 && errno == ENOTSOCK)
-        n = read(fd, server->receive_buffer, sizeof server->receive_buffer);
-    connection->again = 0;
-    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
-        return;
-    if (n <= 0 || (size_t)n > LINGER_BYTES - connection->discarded)
-        connection->broken = 1;
-    else
-        connection->discarded += (uint32_t)n;
-}
-
-/* ---- waiting --------------------------------------------------------------------------------- */
 
 /* Nothing but its hangup was waited for; a peer could also have sent urgent data. */
 static void look_for_hangup(struct lintel_connection *connection)
@@ -286,7 +137,9 @@ static void arm(uv_poll_t *poll, uint8_t *armed, int events, uv_poll_cb callback
 static void wait_for_events(struct lintel_connection *connection)
 {
     int writing = connection->phase != PHASE_LINGER && lintel_stream_queued(connection->stream) > 0;
-    int events = connection->phase == PHASE_LINGER || may_read(connection) ? UV_READABLE : 0;
+    int events = connection->phase == PHASE_LINGER || lintelp_connection_may_read(connection)
+                     ? UV_READABLE
+                     : 0;
 
     if (connection->out != NULL)
         arm(&connection->out->poll, &connection->out->armed, writing ? UV_WRITABLE : 0,
@@ -347,19 +200,44 @@ static void finish(struct lintel_connection *connection)
                     connection->error != NULL ? connection->error : &plain);
 }
 
+/* The loop must not end while a connection only waits for an answer from elsewhere. */
+static void join(struct lintel_connection *connection)
+{
+    struct lintel_server *server = connection->server;
+
+    lintelp_node_append(&server->busy, &connection->node);
+    server->surplus += connection->surplus;
+    server->counters.refused += connection->surplus;
+    server->counters.accepted += !connection->surplus;
+    if (server->connections == 1)
+        uv_ref((uv_handle_t *)&server->async);
+}
+
+static void leave(struct lintel_connection *connection)
+{
+    struct lintel_server *server = connection->server;
+
+    lintelp_node_remove(&connection->node);
+    lintelp_order_remove(connection);
+    server->surplus -= connection->surplus;
+    if (server->connections == 0)
+        uv_unref((uv_handle_t *)&server->async);
+}
+
 static void close_now(struct lintel_connection *connection)
 {
     struct lintel_server *server = connection->server;
 
     connection->phase = PHASE_CLOSED;
     lintelp_request_orphan_all(connection);
-    lintelp_node_remove(&connection->node);
-    lintelp_server_count(server, -1);
+    leave(connection);
     finish(connection);
     close_out(connection);
     uv_close((uv_handle_t *)&connection->poll, on_closed);
     lintel_stream_close(connection->stream);
     connection->stream = NULL;
+    lintel_assembler_free(connection->assembler);
+    connection->assembler = NULL;
     if (connection->error != NULL)
         lintelp_server_resize(server->allocator, connection->error, 0);
     connection->error = NULL;
@@ -368,33 +246,42 @@ static void close_now(struct lintel_connection *connection)
 
 static void flush(struct lintel_connection *connection)
 {
+    size_t queued = lintel_stream_queued(connection->stream);
     int rc;
 
-    if (connection->broken || lintel_stream_queued(connection->stream) == 0)
+    if (connection->broken)
         return;
-    rc = lintel_stream_flush(connection->stream, 0);
-    if (rc < 0)
-        lintelp_connection_break(connection, rc);
+    if (queued > 0) {
+        rc = lintel_stream_flush(connection->stream, 0);
+        if (rc < 0)
+            lintelp_connection_break(connection, rc);
+    }
+    if (lintel_stream_queued(connection->stream) == 0)
+        connection->write_since = 0;
+    else if (connection->write_since == 0 || lintel_stream_queued(connection->stream) < queued)
+        connection->write_since = uv_now(connection->server->loop);
 }
 
-static void move_to(struct lintel_connection *connection, struct node *ring)
+/* It may hold storage from now on. */
+static void become_busy(struct lintel_connection *connection)
 {
     connection->since = uv_now(connection->server->loop);
     lintelp_node_remove(&connection->node);
-    lintelp_node_append(ring, &connection->node);
+    lintelp_node_append(&connection->server->busy, &connection->node);
 }
 
 /* Everything is written: say so, and wait for the peer's end unless it was seen. */
 static void shut_down(struct lintel_connection *connection)
 {
     close_out(connection);
-    if (lintel_stream_shutdown(connection->stream, 0) != 1 || connection->peer_ended) {
+    if (lintel_stream_shutdown(connection->stream, 0) != 1 || connection->peer_ended ||
+        connection->hasty) {
         connection->broken = 1;
         return;
     }
     connection->phase = PHASE_LINGER;
     connection->again = 0;
-    move_to(connection, &connection->server->linger);
+    connection->since = uv_now(connection->server->loop);
 }
 
 static int all_answered(const struct lintel_connection *connection)
@@ -402,9 +289,19 @@ static int all_answered(const struct lintel_connection *connection)
     return connection->input_over && (connection->pending == 0 || connection->muted);
 }
 
+/* What has come and is not handed on is of no use any more. */
+static void drop_input(struct lintel_connection *connection)
+{
+    lintel_stream_end_input(connection->stream);
+    lintel_assembler_free(connection->assembler);
+    connection->assembler = NULL;
+}
+
 static void settle(struct lintel_connection *connection)
 {
-    if (connection->hangup && !(connection->again && may_read(connection))) {
+    if (connection->input_over)
+        drop_input(connection);
+    if (connection->hangup && !(connection->again && lintelp_connection_may_read(connection))) {
         lintelp_connection_break(connection, LINTEL_E_RESET);
         connection->broken = 1;
     }
@@ -441,49 +338,15 @@ int lintelp_connection_turn(struct lintel_connection *connection)
     }
     if (connection->phase == PHASE_LINGER) {
         if (connection->again)
-            discard(connection);
+            lintelp_connection_discard(connection);
     } else {
-        move_to(connection, &connection->server->busy);
+        become_busy(connection);
         if (connection->again)
-            read_frames(connection);
+            lintelp_connection_read(connection);
     }
     settle(connection);
-    return connection->phase != PHASE_CLOSED && connection->again && may_read(connection);
-}
-
-/* ---- the timer's work ------------------------------------------------------------------------ */
-
-struct lintel_connection *lintelp_connection_of(struct node *node)
-{
-    return (struct lintel_connection *)(void *)((char *)node -
-                                                offsetof(struct lintel_connection, node));
-}
-
-void lintelp_connection_expire(struct lintel_connection *connection)
-{
-    connection->broken = 1;
-    lintelp_node_remove(&connection->node); /* it has no time any more */
-    lintelp_node_append(&connection->server->quiet, &connection->node);
-    lintelp_touch(connection);
-}
-
-void lintelp_connection_weigh(struct lintel_connection *connection)
-{
-    size_t bytes = connection->stream != NULL ? lintel_stream_memory(connection->stream) : 0;
-
-    connection->server->held_bytes -= connection->held_bytes;
-    connection->held_bytes = bytes < UINT32_MAX ? (uint32_t)bytes : UINT32_MAX;
-    connection->server->held_bytes += connection->held_bytes;
-}
-
-void lintelp_connection_trim(struct lintel_connection *connection)
-{
-    struct node *quiet = &connection->server->quiet;
-
-    lintel_stream_trim(connection->stream);
-    lintelp_connection_weigh(connection);
-    lintelp_node_remove(&connection->node);
-    lintelp_node_append(quiet, &connection->node);
+    return connection->phase != PHASE_CLOSED && connection->again &&
+           lintelp_connection_may_read(connection);
 }
 
 /* ---- opening --------------------------------------------------------------------------------- */
@@ -523,6 +386,7 @@ static int open_parts(struct lintel_connection *connection, int in, int out, int
     options.layout = server->layout;
     options.allocator = server->allocator;
     options.max_frame = server->max_frame_option;
+    options.max_message = server->max_message;
     options.receive_buffer = server->receive_buffer;
     options.receive_buffer_size = sizeof server->receive_buffer;
     rc = lintel_stream_new(&connection->stream, in, out, &options, error);
@@ -577,6 +441,15 @@ static void open_undo(struct lintel_connection *connection)
     lintel_stream_close(stream);
 }
 
+/* It is told, and counts for nothing else. */
+static int refuse_surplus(struct lintel_connection *connection, struct lintel_error *error)
+{
+    connection->refused = 1;
+    lintelp_connection_end(connection, LINTEL_E_REFUSED, LINTEL_BYE_TOO_MANY, NULL);
+    return lintelp_server_error(error, LINTEL_E_REFUSED, 0, "the limit of %llu connections",
+                                (unsigned long long)connection->server->max_connections);
+}
+
 int lintelp_connection_open(struct lintel_server *server, int in, int out, int given,
                             struct lintel_error *error)
 {
@@ -590,14 +463,19 @@ int lintelp_connection_open(struct lintel_server *server, int in, int out, int g
         return lintelp_server_error(error, LINTEL_E_NOMEM, 0, "out of memory");
     }
     rc = open_parts(connection, in, out, given, error);
+    if (rc == LINTEL_OK && (rc = lintelp_order_add(connection)) != LINTEL_OK)
+        lintelp_server_error(error, rc, 0, "out of memory");
     if (rc != LINTEL_OK) {
         open_undo(connection);
         return rc;
     }
-    connection->since = uv_now(server->loop);
-    lintelp_node_append(&server->busy, &connection->node);
-    lintelp_server_count(server, 1);
+    connection->since = connection->idle_since = uv_now(server->loop);
+    connection->surplus = server->connections - server->surplus > server->max_connections;
+    connection->hasty = connection->surplus && server->surplus >= SURPLUS_MAX;
+    join(connection);
     lintelp_touch(connection);
+    if (connection->surplus)
+        return refuse_surplus(connection, error);
     if (server->handler.setup == NULL ||
         server->handler.setup(server->handler.user, connection) == 0)
         return LINTEL_OK;

@@ -123,6 +123,7 @@ static struct lintel_request *heap_copy(const struct lintel_request *request, in
     mailbox_ref(mailbox);
     lintelp_node_append(&connection->kept, &copy->node);
     connection->pending++;
+    connection->kept_bytes += copy->held = fixed + length;
     return copy;
 }
 
@@ -138,6 +139,7 @@ static void retire(struct lintel_request *request)
     if (connection != NULL) {
         lintelp_node_remove(&request->node);
         connection->pending--;
+        connection->kept_bytes -= request->held;
         lintelp_touch(connection);
     }
     heap_free(request);
@@ -163,6 +165,7 @@ void lintelp_request_orphan_all(struct lintel_connection *connection)
         heap_free(request);
     }
     connection->pending = 0;
+    connection->kept_bytes = 0;
 }
 
 /* ---- answering ------------------------------------------------------------------------------- */
@@ -180,7 +183,7 @@ static int send_reply(const struct lintel_request *request, uint8_t flags, const
     } else {
         header.like = &request->frame;
     }
-    return lintel_stream_send(connection->stream, &header, payload, size, 0);
+    return lintel_stream_send_message(connection->stream, &header, payload, size, 0);
 }
 
 /* The bytes of a text that fit, not cutting a UTF-8 sequence. */
@@ -214,6 +217,8 @@ static int transmit(const struct lintel_request *request, enum answer how, const
                     size_t size)
 {
     struct lintel_connection *connection = request->connection;
+    const struct lintel_server *server = connection->server;
+    uint64_t most = server->is_lintel ? server->max_message : server->max_frame;
     char text[96];
     int rc, sent;
 
@@ -224,13 +229,14 @@ static int transmit(const struct lintel_request *request, enum answer how, const
     lintelp_touch(connection);
     if (how == ANSWER_FAIL)
         rc = send_failure(request, payload, size);
+    else if (size > most)
+        rc = LINTEL_E_TOO_LARGE;
     else
-        rc = send_reply(request, (uint8_t)(LINTEL_REPLY | (request->flags & LINTEL_MORE)), payload,
-                        size);
+        rc = send_reply(request, LINTEL_REPLY, payload, size);
     sent = rc;
     if (rc == LINTEL_E_TOO_LARGE && how == ANSWER_REPLY) {
         snprintf(text, sizeof text, "the reply of %zu bytes exceeds the limit of %llu", size,
-                 (unsigned long long)connection->server->max_frame);
+                 (unsigned long long)most);
         sent = send_failure(request, text, strlen(text));
     }
     if (sent < 0)
@@ -257,6 +263,8 @@ static int hold(struct lintel_request *request, enum answer how, const void *pay
             goto fail;
         }
         memcpy(held->payload, payload, size);
+        held->held += size;
+        connection->kept_bytes += size;
     }
     held->size = size;
     held->answer = (uint8_t)how;
@@ -321,7 +329,8 @@ static int end(struct lintel_request *request, enum answer how, const void *payl
 /* ---- delivering ------------------------------------------------------------------------------ */
 
 void lintelp_request_deliver(struct lintel_connection *connection,
-                             const struct lintel_header *header, const struct lintel_frame *frame)
+                             const struct lintel_header *header, const struct lintel_frame *frame,
+                             const struct lintel_message_piece *piece)
 {
     static const char not_handled[] = "not handled";
     struct lintel_server *server = connection->server;
@@ -331,12 +340,14 @@ void lintelp_request_deliver(struct lintel_connection *connection,
     request.frame = *frame;
     request.type = header->type;
     request.id = header->id;
-    request.flags = header->flags;
     request.wants_reply = !server->is_lintel || header->id != 0;
     request.state = REQUEST_OPEN;
     request.sequence = server->ordered ? connection->sequence_in++ : 0;
     server->counters.requests++;
-    server->handler.frame(server->handler.user, connection, frame, &request);
+    if (piece != NULL)
+        server->handler.piece(server->handler.user, connection, piece, &request);
+    else
+        server->handler.frame(server->handler.user, connection, frame, &request);
     if (request.state != REQUEST_OPEN)
         return;
     if (request.wants_reply)

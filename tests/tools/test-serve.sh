@@ -129,6 +129,51 @@ case $(cat server.err) in
 *) die "the line: $(cat server.err)" ;;
 esac
 
+# ---- limits -------------------------------------------------------------------------------------
+run 2 serve --idle-timeout none tcp://127.0.0.1:0
+run 2 serve --max-connections 0 tcp://127.0.0.1:0
+run 2 serve --workers 0 tcp://127.0.0.1:0
+serve --max-frame 10 --max-message 20 --max-connections unlimited --max-memory unlimited \
+    --idle-timeout unlimited --write-timeout unlimited --frame-timeout unlimited tcp://127.0.0.1:0
+run 0 call --max-frame 10 "$endpoint" 0123456789abcdefghij # in fragments, and so comes the reply
+expect 0123456789abcdefghij
+run 1 call --max-frame 10 "$endpoint" 0123456789abcdefghijk
+complains 'BYE 5'
+grep -q "exceeds the limit of 20 bytes" server.err || die "the limit is not named: $(cat server.err)"
+kill "$server"
+ends 0
+
+serve --idle-timeout 0.05 "unix://$work/s"
+mkfifo never
+"$LINTEL" call - "unix://$work/s" <never >out 2>err &
+caller=$!
+exec 9>never
+wait "$caller" && die "an idle connection is kept" || :
+exec 9>&-
+kill "$server"
+ends 0
+
+# Three loops, more connections than one of them could have, and the limit over all of them.
+serve --workers 3 --max-connections 6 -H upper tcp://127.0.0.1:0
+for number in 1 2 3 4 5 6; do
+    mkfifo "in$number"
+    "$LINTEL" call --lines "$endpoint" <"in$number" >"out$number" 2>"err$number" \
+        3>&- 4>&- 5>&- 6>&- 7>&- 8>&- &
+    eval "caller$number=\$!"
+    eval "exec $((number + 2))>in$number && echo 'line $number' >&$((number + 2))"
+    wait_until "[ -s out$number ]" "connection $number is not served"
+done
+run 1 call "$endpoint" seventh
+complains 'BYE 7'
+for number in 1 2 3 4 5 6; do
+    eval "exec $((number + 2))>&-"
+    eval "wait \$caller$number" || die "connection $number fails: $(cat err$number)"
+    [ "$(cat "out$number")" = "LINE $number" ] || die "connection $number: $(cat "out$number")"
+done
+kill "$server"
+ends 0
+quiet
+
 # ---- exec ---------------------------------------------------------------------------------------
 serve -H 'exec:tr a-z A-Z' tcp://127.0.0.1:0
 run 0 call "$endpoint" one '' three
@@ -158,7 +203,7 @@ run 1 call "$endpoint" x
 complains "killed by signal 9"
 kill "$server"
 ends 0
-serve --max-frame 1000 -H 'exec:while echo many words; do :; done' "unix://$work/s"
+serve --max-frame 1000 --max-message 1000 -H 'exec:while echo many words; do :; done' "unix://$work/s"
 run 1 call "$endpoint" x
 complains "exceeds the limit of 1000"
 kill "$server"
