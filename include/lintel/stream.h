@@ -27,6 +27,7 @@ extern "C" {
 #endif
 
 #define LINTEL_GATHER_SIZE (256 * 1024) /* bytes gathered before a write; our choice */
+#define LINTEL_FDS_MAX     253          /* descriptors with one frame; fixed by Linux */
 
 struct lintel_stream;
 
@@ -56,10 +57,11 @@ struct lintel_stream_options {
     size_t receive_buffer_size;
     lintel_trace *trace; /* NULL: none */
     void *trace_user;
+    uint32_t max_fds; /* descriptors that a frame, or a message, may bring; 0: none are taken */
 };
-#define LINTEL_STREAM_OPTIONS_INIT                                         \
-    {                                                                      \
-        sizeof(struct lintel_stream_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 \
+#define LINTEL_STREAM_OPTIONS_INIT                                            \
+    {                                                                         \
+        sizeof(struct lintel_stream_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 \
     }
 
 /* ---- life ------------------------------------------------------------------------------------ */
@@ -71,7 +73,9 @@ struct lintel_stream_options {
  * Gives    *stream, to be closed with lintel_stream_close()
  * Returns  LINTEL_OK
  *          LINTEL_E_SYSTEM       one of them is no descriptor
- *          LINTEL_E_UNSUPPORTED  one of them is a socket of datagrams or packets
+ *          LINTEL_E_UNSUPPORTED  one of them is a socket of datagrams or packets, or max_fds is set
+ *                                and the layout is not lintel's own
+ *          LINTEL_E_RANGE        max_fds is over LINTEL_FDS_MAX
  *          LINTEL_E_RANGE, LINTEL_E_NOMEM, LINTEL_E_USAGE as lintel_decoder_new()
  */
 LINTEL_API LINTEL_MUST_USE int lintel_stream_new(struct lintel_stream **stream, int in, int out,
@@ -226,7 +230,8 @@ LINTEL_API LINTEL_MUST_USE int lintel_stream_send_message(struct lintel_stream *
  *                             receives a BYE answers what is open, then shuts down writing
  *          LINTEL_E_TRUNCATED it ended, or said BYE, between fragments
  *          LINTEL_E_TOO_LARGE, LINTEL_E_MALFORMED  as lintel_assembler_take(); and more than 1 MiB
- *                             of PONGs that the peer does not read; and descriptors (FDS)
+ *                             of PONGs that the peer does not read; more than max_fds descriptors
+ *                             with one message, and an FDS where max_fds is 0
  *          LINTEL_E_SEAL      a HELLO or SEALED came and no seal is configured
  * Lends    what *message points to until the next recv on this stream
  */
@@ -268,6 +273,64 @@ int lintel_stream_peer_bye(const struct lintel_stream *stream, uint32_t *reason,
  *          LINTEL_E_USAGE    neither was called
  */
 LINTEL_API LINTEL_MUST_USE int lintel_stream_linger(struct lintel_stream *stream, int timeout_ms);
+
+/* ---- descriptors and credentials, on UNIX sockets -------------------------------------------- */
+
+/*
+ * Send a frame with descriptors, gathered as lintel_stream_send() does; where more than
+ * LINTEL_FDS_MAX would be held for it, what is queued is written first. An FDS goes in front of the
+ * frame, and counts as a part of it. The peer has the descriptors with the frame's first bytes.
+ *
+ * Returns  as lintel_stream_send(); in every case but LINTEL_OK it was not taken, and
+ *          LINTEL_E_UNSUPPORTED  no UNIX socket, or another layout than lintel's own
+ *          LINTEL_E_COUNT        count is 0, or over LINTEL_FDS_MAX
+ *          LINTEL_E_MALFORMED    a control frame
+ *          LINTEL_E_SYSTEM       one of fds is no descriptor, or no more can be opened; not sticky
+ * Copies   payload; and fds, as duplicates that are closed on exec and when they are sent, or
+ *          cannot be: the caller may close its own at once
+ */
+LINTEL_API LINTEL_MUST_USE int lintel_stream_send_fds(struct lintel_stream *stream,
+                                                      const struct lintel_header *header,
+                                                      const void *payload, size_t size,
+                                                      const int *fds, size_t count, int timeout_ms);
+
+/*
+ * Take the descriptors that came with what the last recv gave: a frame, a message or a piece of
+ * one, named by its offset. They are closed on exec. The next recv closes those that were not
+ * taken, but not between the pieces of a message.
+ *
+ * A stream whose option max_fds is set judges each FDS itself and does not give it out. Descriptors
+ * that are missing, more than announced or not announced are LINTEL_E_MALFORMED of recv, more than
+ * max_fds LINTEL_E_TOO_LARGE, an end between an FDS and its frame is LINTEL_E_TRUNCATED, and where
+ * this process cannot open so many it is LINTEL_E_SYSTEM with EMFILE. All of these are sticky, and
+ * whatever came is closed. Without max_fds the system closes what a peer sends, and an FDS is given
+ * out as any other control frame.
+ *
+ * Returns  their number; 0 if none came with it, or they were taken before. Of a message in
+ *          fragments, each of which may bring some, it is called until then
+ *          LINTEL_E_SPACE  there are more than capacity, which stay where they are
+ *          LINTEL_E_USAGE  a NULL
+ * Gives    fds, to be closed with close()
+ */
+LINTEL_API LINTEL_MUST_USE int lintel_stream_take_fds(struct lintel_stream *stream, uint64_t offset,
+                                                      int *fds, size_t capacity);
+
+/* Who is at the other end: who connected, or, for the side that did, who listened. */
+struct lintel_credentials {
+    int32_t pid; /* 0: it cannot be seen from here */
+    uint32_t uid, gid;
+};
+
+/*
+ * Ask the system for the peer's credentials; they are those of when the connection was made.
+ *
+ * Returns  LINTEL_OK
+ *          LINTEL_E_UNSUPPORTED  no UNIX socket
+ *          LINTEL_E_SYSTEM
+ *          LINTEL_E_USAGE        a NULL
+ */
+LINTEL_API LINTEL_MUST_USE int lintel_stream_credentials(struct lintel_stream *stream,
+                                                         struct lintel_credentials *out);
 
 /* ---- under an event loop --------------------------------------------------------------------- */
 

@@ -9,6 +9,7 @@
 #include "core/text.h"
 
 #include <poll.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 
@@ -55,6 +56,11 @@ int lintelp_end_init(struct lintelp_end *end, int fd);
 
 /* Receive; with wait 0 never waits. Returns bytes, 0 at the end, or -1 with errno, never EINTR. */
 ssize_t lintelp_read(const struct lintelp_end *end, void *out, size_t size, int wait);
+
+/* recvmsg and sendmsg on a socket as lintelp_read() and lintelp_write(), for what travels beside
+ * the bytes; descriptors that come are closed on exec. */
+ssize_t lintelp_receive(const struct lintelp_end *end, struct msghdr *message, int wait);
+ssize_t lintelp_send(const struct lintelp_end *end, const struct msghdr *message);
 
 /* Send without waiting and without SIGPIPE; may change iov. Returns bytes, or -1 with errno, never
  * EINTR. */

@@ -134,6 +134,26 @@ ssize_t lintelp_read(const struct lintelp_end *end, void *out, size_t size, int 
     return got;
 }
 
+ssize_t lintelp_receive(const struct lintelp_end *end, struct msghdr *message, int wait)
+{
+    ssize_t got;
+
+    do
+        got = recvmsg(end->fd, message, MSG_CMSG_CLOEXEC | (wait ? 0 : MSG_DONTWAIT));
+    while (got < 0 && errno == EINTR);
+    return got;
+}
+
+ssize_t lintelp_send(const struct lintelp_end *end, const struct msghdr *message)
+{
+    ssize_t put;
+
+    do
+        put = sendmsg(end->fd, message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    while (put < 0 && errno == EINTR);
+    return put;
+}
+
 /* writev() with SIGPIPE blocked; one that this call raised is taken away again. */
 static ssize_t write_quietly(int fd, const struct iovec *iov, int count)
 {
@@ -177,15 +197,11 @@ static ssize_t write_pipe(int fd, struct iovec *iov, size_t count)
 ssize_t lintelp_write(const struct lintelp_end *end, struct iovec *iov, size_t count)
 {
     struct msghdr message;
-    ssize_t put;
 
     if (!end->is_socket)
         return write_pipe(end->fd, iov, count);
     memset(&message, 0, sizeof message);
     message.msg_iov = iov;
     message.msg_iovlen = count;
-    do
-        put = sendmsg(end->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
-    while (put < 0 && errno == EINTR);
-    return put;
+    return lintelp_send(end, &message);
 }

@@ -1,7 +1,7 @@
 /* The stream: its life, its errors, and what can be asked of it. stream_send.c and stream_recv.c
  * have the loops. */
 #include "config.h"
-#include "net/stream_state.h"
+#include "net/stream_fds.h"
 
 #include "core/internal.h"
 
@@ -81,6 +81,8 @@ static int fill_in(struct lintel_stream *s, int in, int out, const struct lintel
     rc = check_type(in, error);
     if (rc == LINTEL_OK && out != in)
         rc = check_type(out, error);
+    if (rc == LINTEL_OK)
+        rc = lintelp_fds_open(s, o, error);
     return rc == LINTEL_OK ? new_decoder(s, o, error) : rc;
 }
 
@@ -103,8 +105,10 @@ int lintel_stream_new(struct lintel_stream **stream, int in, int out,
         *stream = s;
         return rc;
     }
-    if (s != NULL)
+    if (s != NULL) {
+        lintelp_fds_free(s);
         (void)lintelp_resize(o->allocator, s, 0);
+    }
     close_both(in, out);
     return rc;
 }
@@ -129,6 +133,7 @@ void lintel_stream_close(struct lintel_stream *stream)
         return;
     lintelp_queue_free(stream->queue);
     lintelp_dialogue_free(stream);
+    lintelp_fds_free(stream);
     if (stream->ahead != NULL)
         (void)lintelp_resize(stream->allocator, stream->ahead, 0);
     if (stream->detail != NULL)
@@ -223,6 +228,10 @@ void lintel_stream_error(const struct lintel_stream *stream, struct lintel_error
             return;
         text = lintelp_error(out, stream->last_status, 0);
     }
+    if (stream->last_about == ABOUT_FDS && stream->fds->error != NULL) {
+        *out = *stream->fds->error;
+        return;
+    }
     if (stream->last_about == ABOUT_MESSAGE && stream->dialogue != NULL) {
         *out = stream->dialogue->error;
         return;
@@ -277,7 +286,7 @@ size_t lintel_stream_memory(const struct lintel_stream *stream)
         held += sizeof *stream->dialogue + lintel_assembler_memory(stream->dialogue->assembler);
     if (stream->ahead != NULL)
         held += sizeof *stream->ahead + stream->ahead->capacity;
-    return held;
+    return held + lintelp_fds_memory(stream);
 }
 
 void lintel_stream_trim(struct lintel_stream *stream)
@@ -287,6 +296,7 @@ void lintel_stream_trim(struct lintel_stream *stream)
     if (stream == NULL)
         return;
     lintel_decoder_trim(stream->decoder);
+    lintelp_fds_trim(stream);
     ahead = stream->ahead;
     if (ahead != NULL && ahead->head == ahead->tail) {
         (void)lintelp_resize(stream->allocator, ahead, 0);

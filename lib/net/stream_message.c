@@ -1,6 +1,6 @@
 /* Messages over a stream: fragments both ways, control frames, and the way a session ends. */
 #include "config.h"
-#include "net/stream_state.h"
+#include "net/stream_fds.h"
 
 #include "core/internal.h"
 
@@ -171,6 +171,15 @@ static int take_control(struct lintel_stream *s, const struct lintel_header *hea
 
 /* ---- receiving ------------------------------------------------------------------------------- */
 
+static const char too_many_fds[] = "more descriptors than a message may bring";
+
+/* A call for the next message, unless one has begun, ends the life of what came with the last. */
+static void begin_message(struct lintel_stream *s)
+{
+    if (!lintel_assembler_is_open(s->dialogue->assembler))
+        lintelp_fds_expire(s);
+}
+
 static int is_control(const struct lintel_stream *s, const struct lintel_header *header)
 {
     return (header->flags & LINTEL_CONTROL) != 0 && lintel_layout_is_lintel(s->layout);
@@ -247,6 +256,7 @@ int lintel_stream_recv_message(struct lintel_stream *stream, struct lintel_messa
         return LINTEL_E_USAGE;
     if (dialogue(s) == NULL)
         return out_of_memory(s);
+    begin_message(s);
     do {
         rc = lintelp_stream_recv(s, &frame, 1, &deadline);
         if (rc < 0)
@@ -254,6 +264,8 @@ int lintel_stream_recv_message(struct lintel_stream *stream, struct lintel_messa
         if (rc == 0)
             return 0;
         rc = take_frame(s, message, &frame);
+        if (rc >= 0 && !lintelp_fds_join(s, rc == 1 ? message->frame.offset : frame.offset))
+            return end_with(s, LINTEL_E_TOO_LARGE, &frame, too_many_fds);
     } while (rc == 0);
     return rc;
 }
@@ -288,6 +300,7 @@ int lintel_stream_recv_piece(struct lintel_stream *stream, struct lintel_message
 {
     struct lintelp_deadline deadline = {timeout_ms, 0};
     struct lintel_stream *s = stream;
+    struct lintel_frame frame;
     struct lintel_piece got;
     int rc;
 
@@ -295,6 +308,7 @@ int lintel_stream_recv_piece(struct lintel_stream *stream, struct lintel_message
         return LINTEL_E_USAGE;
     if (dialogue(s) == NULL)
         return out_of_memory(s);
+    begin_message(s);
     do {
         rc = lintelp_stream_recv_pieces(s, &got, 1, &deadline);
         if (rc < 0)
@@ -302,6 +316,9 @@ int lintel_stream_recv_piece(struct lintel_stream *stream, struct lintel_message
         if (rc == 0)
             return 0;
         rc = take_piece(s, piece, &got);
+        frame.offset = got.offset;
+        if (rc >= 0 && !lintelp_fds_join(s, rc == 1 ? piece->offset : got.offset))
+            return end_with(s, LINTEL_E_TOO_LARGE, &frame, too_many_fds);
     } while (rc == 0);
     return rc;
 }

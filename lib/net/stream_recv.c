@@ -1,6 +1,6 @@
 /* The recv loop of a stream. */
 #include "config.h"
-#include "net/stream_state.h"
+#include "net/stream_fds.h"
 
 #include "core/internal.h"
 
@@ -19,6 +19,7 @@ int lintelp_stream_in_failed(struct lintel_stream *s, int status, int number,
     s->in_status = (int16_t)status;
     s->in_errno = number;
     s->in_about = (uint8_t)about;
+    lintelp_fds_stop(s);
     return lintelp_stream_note(s, status, number, about);
 }
 
@@ -26,6 +27,13 @@ static int receive_failed(struct lintel_stream *s, int number)
 {
     return lintelp_stream_in_failed(s, number == ECONNRESET ? LINTEL_E_RESET : LINTEL_E_SYSTEM,
                                     number, ABOUT_RECEIVE);
+}
+
+/* As lintelp_read(). */
+static ssize_t read_some(struct lintel_stream *s, void *out, size_t size, int wait)
+{
+    return lintelp_fds_taken(s) ? lintelp_fds_read(s, out, size, wait)
+                                : lintelp_read(&s->in, out, size, wait);
 }
 
 /* ---- ahead of the decoder -------------------------------------------------------------------- */
@@ -84,7 +92,8 @@ size_t lintelp_stream_ahead_room(const struct lintel_stream *s)
 {
     uint64_t held = (uint64_t)ahead_size(s) + lintel_decoder_memory(s->decoder);
 
-    if (s->in_status < 0 || s->in_errno != 0 || s->ended || s->stuck || held >= s->max_memory)
+    if (s->in_status < 0 || s->in_errno != 0 || s->ended || s->stuck || held >= s->max_memory ||
+        (lintelp_fds_taken(s) && !lintelp_fds_ahead(s)))
         return 0;
     return s->max_memory - held < SIZE_MAX ? (size_t)(s->max_memory - held) : SIZE_MAX;
 }
@@ -102,14 +111,16 @@ void lintelp_stream_receive_ahead(struct lintel_stream *s)
         }
     if (room > s->ahead->capacity - s->ahead->tail)
         room = s->ahead->capacity - s->ahead->tail;
-    got = lintelp_read(&s->in, s->ahead->bytes + s->ahead->tail, room, 0);
+    got = read_some(s, s->ahead->bytes + s->ahead->tail, room, 0);
     if (got > 0) {
         s->ahead->tail += (size_t)got;
         s->counters.bytes_in += (uint64_t)got;
     }
     if (got == 0)
         s->ended = 1;
-    if (got < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
+    if (got < 0 && errno == ENOMEM && lintelp_fds_taken(s))
+        s->stuck = 1;
+    else if (got < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
         s->in_errno = errno;
 }
 
@@ -173,7 +184,9 @@ static int receive(struct lintel_stream *s, int wait)
 
     if (!shared && (rc = lintel_decoder_space(s->decoder, &space, &size)) < 0)
         return lintelp_stream_note(s, rc, 0, ABOUT_DECODER);
-    got = lintelp_read(&s->in, space, size, wait);
+    got = read_some(s, space, size, wait);
+    if (got < 0 && errno == ENOMEM && lintelp_fds_taken(s))
+        return lintelp_stream_note(s, LINTEL_E_NOMEM, 0, ABOUT_NOTHING);
     if (got < 0)
         return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : receive_failed(s, errno);
     if (got == 0) {
@@ -196,10 +209,11 @@ static int finish(struct lintel_stream *s)
     return 1;
 }
 
-/* Whether a frame is begun and has a deadline. */
+/* Whether a frame is begun, if only by its FDS, and has a deadline. */
 static int is_timed(const struct lintel_stream *s)
 {
-    return s->frame_timeout_ms > 0 && lintel_decoder_begun(s->decoder, NULL);
+    return s->frame_timeout_ms > 0 &&
+           (lintel_decoder_begun(s->decoder, NULL) || (s->fds != NULL && s->fds->awaited));
 }
 
 /* ns that the begun frame still has, when its clock is moved to now. */
@@ -300,6 +314,8 @@ static int fill(struct lintel_stream *s, struct lintelp_deadline *deadline)
 /* The decoder has said no, for good unless it was memory. */
 static int decoder_failed(struct lintel_stream *s, int status)
 {
+    if (status == LINTEL_E_END && lintelp_fds_taken(s) && lintelp_fds_end(s) != LINTEL_E_END)
+        return s->in_status;
     if (status == LINTEL_E_NOMEM) {
         if (s->fed)
             leave_shared_buffer(s);
@@ -308,23 +324,35 @@ static int decoder_failed(struct lintel_stream *s, int status)
     return lintelp_stream_in_failed(s, status, 0, ABOUT_DECODER);
 }
 
-static int give(struct lintel_stream *s, const struct lintel_frame *frames, int count)
+/* Returns the number of frames to give out, 0 where there was nothing but an FDS, or the status of
+ * descriptors that are refused. */
+static int give(struct lintel_stream *s, struct lintel_frame *frames, int count)
 {
+    for (int i = 0; i < count && s->trace != NULL; i++)
+        s->trace(s->trace_user, '<', &frames[i]);
+    if (lintelp_fds_taken(s))
+        count = lintelp_fds_match(s, frames, count);
+    if (count <= 0)
+        return count;
+    if (s->fed)
+        leave_shared_buffer(s);
     s->counters.frames_in += (uint64_t)count;
     s->waited = 0;
     s->waiting_since = 0;
-    if (s->fed)
-        leave_shared_buffer(s);
-    for (int i = 0; i < count && s->trace != NULL; i++)
-        s->trace(s->trace_user, '<', &frames[i]);
     return count;
 }
 
-/* Frames of which the last piece is there count; the trace is for whole frames. */
-static int give_pieces(struct lintel_stream *s, const struct lintel_piece *pieces, int count)
+/* The same for pieces. Frames of which the last piece is there count; the trace is for whole
+ * frames.
+ */
+static int give_pieces(struct lintel_stream *s, struct lintel_piece *pieces, int count)
 {
     int over = 0;
 
+    if (lintelp_fds_taken(s))
+        count = lintelp_fds_match_pieces(s, pieces, count);
+    if (count <= 0)
+        return count;
     for (int i = 0; i < count; i++)
         over += pieces[i].last;
     s->counters.frames_in += (uint64_t)over;
@@ -340,8 +368,12 @@ static int give_pieces(struct lintel_stream *s, const struct lintel_piece *piece
 /* As much as is needed for what next says 0 to. Returns 1 look again, else as recv. */
 static int refill(struct lintel_stream *s, struct lintelp_deadline *deadline)
 {
-    int rc = fill(s, deadline);
+    int rc = LINTEL_OK;
 
+    if (lintelp_fds_taken(s))
+        rc = lintelp_fds_check(s, s->counters.bytes_in - ahead_size(s));
+    if (rc == LINTEL_OK)
+        rc = fill(s, deadline);
     if (rc < 0)
         s->waiting_since = 0;
     return rc;
@@ -355,14 +387,14 @@ int lintelp_stream_recv(struct lintel_stream *s, struct lintel_frame *frames, in
     if (s->in_status < 0)
         return lintelp_stream_note(s, s->in_status, s->in_errno, s->in_about);
     s->pieces = 0;
-    do {
-        rc = lintel_decoder_next_batch(s->decoder, frames, capacity);
-        if (rc > 0)
-            return give(s, frames, rc);
-        if (rc < 0)
-            return decoder_failed(s, rc);
-    } while ((rc = refill(s, deadline)) > 0);
-    return rc;
+    for (;;) {
+        int got = lintel_decoder_next_batch(s->decoder, frames, capacity);
+        if (got < 0)
+            return decoder_failed(s, got);
+        rc = got > 0 ? give(s, frames, got) : refill(s, deadline);
+        if (got > 0 ? rc != 0 : rc <= 0)
+            return rc;
+    }
 }
 
 int lintelp_stream_recv_pieces(struct lintel_stream *s, struct lintel_piece *pieces, int capacity,
@@ -373,14 +405,14 @@ int lintelp_stream_recv_pieces(struct lintel_stream *s, struct lintel_piece *pie
     if (s->in_status < 0)
         return lintelp_stream_note(s, s->in_status, s->in_errno, s->in_about);
     s->pieces = 1;
-    do {
-        rc = lintel_decoder_next_pieces(s->decoder, pieces, capacity);
-        if (rc > 0)
-            return give_pieces(s, pieces, rc);
-        if (rc < 0)
-            return decoder_failed(s, rc);
-    } while ((rc = refill(s, deadline)) > 0);
-    return rc;
+    for (;;) {
+        int got = lintel_decoder_next_pieces(s->decoder, pieces, capacity);
+        if (got < 0)
+            return decoder_failed(s, got);
+        rc = got > 0 ? give_pieces(s, pieces, got) : refill(s, deadline);
+        if (got > 0 ? rc != 0 : rc <= 0)
+            return rc;
+    }
 }
 
 int lintel_stream_recv_batch(struct lintel_stream *stream, struct lintel_frame *frames,
@@ -390,6 +422,7 @@ int lintel_stream_recv_batch(struct lintel_stream *stream, struct lintel_frame *
 
     if (stream == NULL || frames == NULL || capacity < 1)
         return LINTEL_E_USAGE;
+    lintelp_fds_expire(stream);
     return lintelp_stream_recv(stream, frames, capacity, &deadline);
 }
 

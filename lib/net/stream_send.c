@@ -1,6 +1,6 @@
 /* The send loop of a stream. */
 #include "config.h"
-#include "net/stream_state.h"
+#include "net/stream_fds.h"
 
 #include "core/internal.h"
 
@@ -26,6 +26,7 @@ static int send_failed(struct lintel_stream *s, int number)
         s->out_status = LINTEL_E_RESET;
     if (s->queue != NULL)
         lintelp_queue_drop(s->queue);
+    lintelp_fds_drop(s);
     return lintelp_stream_note(s, s->out_status, number, ABOUT_SEND);
 }
 
@@ -48,7 +49,8 @@ static int write_once(struct lintel_stream *s)
 {
     struct iovec parts[PARTS];
     size_t count = lintelp_queue_parts(s->queue, parts, PARTS);
-    ssize_t put = lintelp_write(&s->out, parts, count);
+    ssize_t put =
+        s->fds != NULL ? lintelp_fds_write(s, parts, count) : lintelp_write(&s->out, parts, count);
 
     if (put < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
         return send_failed(s, errno);
@@ -135,8 +137,7 @@ int lintel_stream_shutdown(struct lintel_stream *stream, int timeout_ms)
 
 /* ---- taking a frame -------------------------------------------------------------------------- */
 
-/* A frame is refused, and the text says more than the status. */
-static int refuse(struct lintel_stream *s, const struct lintel_error *error)
+int lintelp_stream_refuse(struct lintel_stream *s, const struct lintel_error *error)
 {
     if (s->detail == NULL)
         s->detail = lintelp_resize(s->allocator, NULL, sizeof *s->detail);
@@ -154,12 +155,13 @@ int lintelp_stream_refuse_size(struct lintel_stream *s, size_t size)
     lintelp_text_u64(&text, size);
     lintelp_text_str(&text, " bytes exceeds the limit of ");
     lintelp_text_u64(&text, s->max_frame);
-    return refuse(s, &error);
+    return lintelp_stream_refuse(s, &error);
 }
 
-/* What has to hold before any frame is taken. Control frames are bounded by their kind: a small
- * limit must not keep a BYE from saying that it was exceeded. */
-static int may_send(struct lintel_stream *s, const struct lintel_header *header, size_t size)
+/* Control frames are bounded by their kind: a small limit must not keep a BYE from saying that it
+ * was exceeded. */
+int lintelp_stream_may_send(struct lintel_stream *s, const struct lintel_header *header,
+                            size_t size)
 {
     int bounded = (header->flags & LINTEL_CONTROL) == 0 || !lintel_layout_is_lintel(s->layout);
 
@@ -181,9 +183,7 @@ static inline int is_full(const struct lintel_stream *s, size_t size)
     return lintelp_queue_size(s->queue) > LINTEL_GATHER_SIZE - size;
 }
 
-/* Write until at most LINTEL_GATHER_SIZE are queued with `size` bytes more. Under an event loop the
- * queue takes any frame, and a write that would wait is not tried again before the next flush. */
-static int make_way(struct lintel_stream *s, size_t size, int timeout_ms)
+int lintelp_stream_make_way(struct lintel_stream *s, size_t size, int timeout_ms)
 {
     struct lintelp_deadline deadline = {timeout_ms, 0};
     int rc;
@@ -224,11 +224,11 @@ static int put_ends(struct lintel_stream *s, const struct lintel_header *header,
     rc = lintel_frame_put_header(s->layout, out->header, room, &out->header_size, header, size,
                                  &error);
     if (rc < 0)
-        return refuse(s, &error);
+        return lintelp_stream_refuse(s, &error);
     out->trailer = out->header + out->header_size + between;
     rc = lintel_frame_put_trailer(s->layout, out->trailer, room - out->header_size - between,
                                   &out->trailer_size, header, &error);
-    return rc < 0 ? refuse(s, &error) : LINTEL_OK;
+    return rc < 0 ? lintelp_stream_refuse(s, &error) : LINTEL_OK;
 }
 
 static void trace_out(struct lintel_stream *s, struct ends ends, const void *payload, size_t size)
@@ -292,7 +292,8 @@ static int send_copied(struct lintel_stream *s, const struct lintel_header *head
 {
     int rc;
 
-    if (is_full(s, s->overhead + size) && (rc = make_way(s, s->overhead + size, timeout_ms)) < 0)
+    if (is_full(s, s->overhead + size) &&
+        (rc = lintelp_stream_make_way(s, s->overhead + size, timeout_ms)) < 0)
         return rc;
     return put_copied(s, header, payload, size);
 }
@@ -314,7 +315,7 @@ static int send_by_reference(struct lintel_stream *s, const struct lintel_header
                              size_t write_from, int timeout_ms)
 {
     size_t wire = 0;
-    int rc = is_full(s, 1) ? make_way(s, 1, timeout_ms) : LINTEL_OK;
+    int rc = is_full(s, 1) ? lintelp_stream_make_way(s, 1, timeout_ms) : LINTEL_OK;
 
     if (rc == LINTEL_OK)
         rc = put_referred(s, header, payload, size, release, user, &wire);
@@ -383,7 +384,7 @@ int lintel_stream_send(struct lintel_stream *stream, const struct lintel_header 
         return LINTEL_E_USAGE;
     if (size < stream->plain_below && send_plainly(stream, header, payload, size))
         return LINTEL_OK;
-    if ((rc = may_send(stream, header, size)) < 0)
+    if ((rc = lintelp_stream_may_send(stream, header, size)) < 0)
         return rc;
     if (size < DIRECT_MIN)
         return send_copied(stream, header, payload, size, timeout_ms);
@@ -397,7 +398,7 @@ int lintel_stream_send_ref(struct lintel_stream *stream, const struct lintel_hea
     int rc = LINTEL_E_USAGE;
 
     if (stream != NULL && header != NULL && (payload != NULL || size == 0))
-        rc = may_send(stream, header, size);
+        rc = lintelp_stream_may_send(stream, header, size);
     if (rc == LINTEL_OK && size >= REF_MIN)
         return send_by_reference(stream, header, payload, size, release, user, LINTEL_GATHER_SIZE,
                                  timeout_ms);

@@ -20,6 +20,7 @@ enum lintelp_about {
     ABOUT_NO_ROOM,  /* not written before the caller's deadline */
     ABOUT_BEGUN,    /* a begun frame was not whole in time */
     ABOUT_MESSAGE,  /* in the dialogue */
+    ABOUT_FDS,      /* in `fds` */
     ABOUT_DETAIL    /* in `detail` */
 };
 
@@ -44,8 +45,9 @@ struct lintelp_ahead {
 
 struct lintel_stream {
     struct lintel_decoder *decoder;
-    struct lintelp_queue *queue; /* NULL until the first send */
-    struct lintelp_ahead *ahead; /* NULL where there is nothing, or little, to hold */
+    struct lintelp_queue *queue;    /* NULL until the first send */
+    struct lintelp_ahead *ahead;    /* NULL where there is nothing, or little, to hold */
+    struct lintelp_stream_fds *fds; /* NULL where no descriptors travel */
     const struct lintel_layout *layout;
     const struct lintel_allocator *allocator;
     struct lintelp_dialogue *dialogue; /* NULL until messages are asked for */
@@ -97,6 +99,17 @@ int lintelp_stream_flush(struct lintel_stream *stream, struct lintelp_deadline *
 
 /* Refuse a payload that is over the limit of a frame. */
 int lintelp_stream_refuse_size(struct lintel_stream *stream, size_t size);
+/* What has to hold before any frame is taken. Returns LINTEL_OK or the status of the refusal. */
+int lintelp_stream_may_send(struct lintel_stream *stream, const struct lintel_header *header,
+                            size_t size);
+
+/* Write until at most LINTEL_GATHER_SIZE are queued with `size` bytes more, which are no more than
+ * that. Under an event loop the queue takes any frame, and a write that would wait is not tried
+ * again before the next flush. */
+int lintelp_stream_make_way(struct lintel_stream *stream, size_t size, int timeout_ms);
+
+/* A call is refused, and the text says more than the status. Returns the status. */
+int lintelp_stream_refuse(struct lintel_stream *stream, const struct lintel_error *error);
 
 /* ---- stream_recv.c --------------------------------------------------------------------------- */
 

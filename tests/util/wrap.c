@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <netdb.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -29,12 +30,18 @@ static int clock_is_ours;
 static uint64_t clock_ms;
 static int (*wait_hook)(void *user, int timeout_ms);
 static void *wait_user;
+static void (*recvmsg_hook)(void *user, struct msghdr *message);
+static void *recvmsg_user;
+static const char *const *addresses;
+static size_t address_count;
 
 void wrap_reset(void)
 {
     memset(states, 0, sizeof states);
     clock_is_ours = 0;
     wait_hook = NULL;
+    recvmsg_hook = NULL;
+    addresses = NULL;
 }
 
 unsigned wrap_count(enum wrap_call call)
@@ -78,6 +85,18 @@ void wrap_on_wait(int (*hook)(void *user, int timeout_ms), void *user)
     wait_user = user;
 }
 
+void wrap_on_recvmsg(void (*hook)(void *user, struct msghdr *message), void *user)
+{
+    recvmsg_hook = hook;
+    recvmsg_user = user;
+}
+
+void wrap_addresses(const char *const *list, size_t count)
+{
+    addresses = list;
+    address_count = count;
+}
+
 /* The outcome of this call; below 0 errno is set. */
 static int outcome(enum wrap_call call)
 {
@@ -103,6 +122,8 @@ ssize_t __real_sendmsg(int fd, const struct msghdr *message, int flags);
 ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags);
 ssize_t __real_recv(int fd, void *out, size_t size, int flags);
 ssize_t __wrap_recv(int fd, void *out, size_t size, int flags);
+ssize_t __real_recvmsg(int fd, struct msghdr *message, int flags);
+ssize_t __wrap_recvmsg(int fd, struct msghdr *message, int flags);
 ssize_t __real_read(int fd, void *out, size_t size);
 ssize_t __wrap_read(int fd, void *out, size_t size);
 ssize_t __real_writev(int fd, const struct iovec *iov, int count);
@@ -123,6 +144,14 @@ int __real_accept4(int fd, struct sockaddr *address, socklen_t *size, int flags)
 int __wrap_accept4(int fd, struct sockaddr *address, socklen_t *size, int flags);
 int __real_shutdown(int fd, int how);
 int __wrap_shutdown(int fd, int how);
+int __real_getsockname(int fd, struct sockaddr *address, socklen_t *size);
+int __wrap_getsockname(int fd, struct sockaddr *address, socklen_t *size);
+int __real_setsockopt(int fd, int level, int name, const void *value, socklen_t size);
+int __wrap_setsockopt(int fd, int level, int name, const void *value, socklen_t size);
+int __real_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
+                       struct addrinfo **out);
+int __wrap_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
+                       struct addrinfo **out);
 void *__real_lintelp_resize(const struct lintel_allocator *allocator, void *ptr, size_t size);
 void *__wrap_lintelp_resize(const struct lintel_allocator *allocator, void *ptr, size_t size);
 
@@ -177,6 +206,27 @@ ssize_t __wrap_recv(int fd, void *out, size_t size, int flags)
     int value = outcome(WRAP_RECV);
 
     return value < 0 ? -1 : __real_recv(fd, out, at_most(size, value), flags);
+}
+
+ssize_t __wrap_recvmsg(int fd, struct msghdr *message, int flags)
+{
+    struct iovec parts[1024], *iov = message->msg_iov;
+    size_t count = message->msg_iovlen;
+    int value = outcome(WRAP_RECVMSG);
+    ssize_t got;
+
+    if (value < 0)
+        return -1;
+    if (value > 0) {
+        message->msg_iov = parts;
+        message->msg_iovlen = (size_t)cut_parts(parts, iov, count, value);
+    }
+    got = __real_recvmsg(fd, message, flags);
+    message->msg_iov = iov;
+    message->msg_iovlen = count;
+    if (got >= 0 && recvmsg_hook != NULL)
+        recvmsg_hook(recvmsg_user, message);
+    return got;
 }
 
 ssize_t __wrap_read(int fd, void *out, size_t size)
@@ -253,6 +303,35 @@ int __wrap_accept4(int fd, struct sockaddr *address, socklen_t *size, int flags)
 int __wrap_shutdown(int fd, int how)
 {
     return outcome(WRAP_SHUTDOWN) < 0 ? -1 : __real_shutdown(fd, how);
+}
+
+int __wrap_getsockname(int fd, struct sockaddr *address, socklen_t *size)
+{
+    return outcome(WRAP_GETSOCKNAME) < 0 ? -1 : __real_getsockname(fd, address, size);
+}
+
+int __wrap_setsockopt(int fd, int level, int name, const void *value, socklen_t size)
+{
+    return outcome(WRAP_SETSOCKOPT) < 0 ? -1 : __real_setsockopt(fd, level, name, value, size);
+}
+
+/* The list of a name is made of the lists of its addresses, and is freed as one. */
+int __wrap_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
+                       struct addrinfo **out)
+{
+    struct addrinfo **end = out;
+
+    if (outcome(WRAP_GETADDRINFO) < 0)
+        return EAI_SYSTEM;
+    if (addresses == NULL)
+        return __real_getaddrinfo(host, service, hints, out);
+    for (size_t i = 0; i < address_count; i++) {
+        if (__real_getaddrinfo(addresses[i], service, hints, end) != 0)
+            fail_msg("%s is no address", addresses[i]);
+        while (*end != NULL)
+            end = &(*end)->ai_next;
+    }
+    return 0;
 }
 
 void *__wrap_lintelp_resize(const struct lintel_allocator *allocator, void *ptr, size_t size)

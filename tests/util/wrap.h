@@ -8,10 +8,12 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/socket.h>
 
 enum wrap_call {
     WRAP_SENDMSG,
     WRAP_RECV,
+    WRAP_RECVMSG,
     WRAP_READ,
     WRAP_WRITEV,
     WRAP_POLL,
@@ -22,7 +24,10 @@ enum wrap_call {
     WRAP_LISTEN,
     WRAP_ACCEPT4,
     WRAP_SHUTDOWN,
-    WRAP_RESIZE, /* lintelp_resize() for a size over 0 */
+    WRAP_GETSOCKNAME,
+    WRAP_SETSOCKOPT,
+    WRAP_GETADDRINFO, /* a failure is EAI_SYSTEM with that errno */
+    WRAP_RESIZE,      /* lintelp_resize() for a size over 0 */
     WRAP_CALLS
 };
 
@@ -30,7 +35,7 @@ enum wrap_call {
 #define WRAP_NOTHING 1 /* of a poll: nothing is ready, whatever the descriptors say */
 #define WRAP_ITSELF  1 /* of a connect: from the very address that it goes to */
 
-/* Forget counts, scripts, clock and hook. */
+/* Forget counts, scripts, clock and hooks. */
 void wrap_reset(void);
 
 /* Calls since the reset. */
@@ -55,5 +60,11 @@ void wrap_clock(uint64_t ms);
 uint64_t wrap_clock_now(void);
 void wrap_clock_advance(uint64_t ms);
 void wrap_on_wait(int (*hook)(void *user, int timeout_ms), void *user);
+
+/* What a recvmsg has brought may be changed before the library sees it. */
+void wrap_on_recvmsg(void (*hook)(void *user, struct msghdr *message), void *user);
+
+/* Every name has these addresses, in this order. */
+void wrap_addresses(const char *const *list, size_t count);
 
 #endif
