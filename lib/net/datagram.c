@@ -262,14 +262,13 @@ static ssize_t send_waiting(int fd, const struct msghdr *message, int timeout_ms
 
     do {
         int left = lintelp_deadline_left(&deadline);
+        struct timeval wait = {left > 0 ? left / 1000 : 0, left > 0 ? left % 1000 * 1000 : 0};
         if (left == 0) {
             errno = EAGAIN;
             return -1;
         }
-        if (left > 0) {
-            struct timeval wait = {left / 1000, left % 1000 * 1000};
-            (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof wait);
-        }
+        if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof wait) != 0)
+            return -1;
         put = send_once(fd, message, 0);
     } while (put < 0 && errno == EINTR);
     if (timeout_ms > 0) {
