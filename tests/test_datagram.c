@@ -1,9 +1,11 @@
 /* datagram: one frame, one datagram, over UDP and UNIX sockets. */
 #include "config.h"
 #include "util.h"
+#include "wrap.h"
 
 #include "lintel/lintel.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -13,6 +15,25 @@
 #include <unistd.h>
 
 #define WAIT_MS 60000
+
+static int setup(void **state)
+{
+    (void)state;
+    wrap_reset();
+    return 0;
+}
+
+static int open_descriptors(void)
+{
+    DIR *dir = opendir("/proc/self/fd");
+    int count = 0;
+
+    assert_non_null(dir);
+    while (readdir(dir) != NULL)
+        count++;
+    closedir(dir);
+    return count;
+}
 
 /* ---- a pair -----------------------------------------------------------------------------------*/
 
@@ -607,6 +628,303 @@ static void datagram_survives_failing_allocations(void **state)
     }
 }
 
+/* ---- names with several addresses ------------------------------------------------------------ */
+
+static const char *const two_families[] = {"127.0.0.1", "::1"};
+static const char *const two_of_a_family[] = {"127.0.0.1", "127.0.0.2", "127.0.0.1"};
+
+/* "udp://ADDRESS:PORT" of each socket; returns the port, which is that of all. */
+static unsigned port_of_all(const struct lintel_datagram *d)
+{
+    unsigned port = 0;
+
+    for (size_t i = 0; i < lintel_datagram_count(d); i++) {
+        char text[LINTEL_ENDPOINT_TEXT_SIZE];
+        unsigned one;
+        assert_true(lintel_datagram_text(d, i, text, sizeof text) > 0);
+        assert_int_equal(sscanf(strrchr(text, ':'), ":%u", &one), 1);
+        assert_true(one > 0 && (i == 0 || one == port));
+        port = one;
+    }
+    return port;
+}
+
+/* A client of each address says its number, and hears the reply from where it went. */
+static void talk_to_each(struct lintel_datagram *bound)
+{
+    size_t count = lintel_datagram_count(bound);
+    struct lintel_datagram *clients[8];
+
+    assert_true(count <= COUNT(clients));
+    for (size_t i = 0; i < count; i++) {
+        const struct lintel_header header = {.id = (uint32_t)i + 1};
+        char text[LINTEL_ENDPOINT_TEXT_SIZE];
+        lintel_datagram_text(bound, i, text, sizeof text);
+        assert_int_equal(lintel_datagram_open(&clients[i], text, NULL, NULL), LINTEL_OK);
+        assert_int_equal(lintel_datagram_send(clients[i], NULL, &header, "hello", 5, -1), 0);
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct lintel_datagram_peer peer;
+        struct lintel_header header;
+        struct lintel_frame frame;
+        assert_int_equal(lintel_datagram_recv(bound, &frame, &peer, WAIT_MS), 1);
+        assert_int_equal(lintel_header_read(NULL, &header, &frame), LINTEL_OK);
+        assert_int_equal(header.id, peer.socket + 1);
+        assert_int_equal(lintel_datagram_send(bound, &peer, &header, "there", 5, -1), 0);
+        expect_frame(clients[peer.socket], NULL, header.id, "there");
+    }
+    expect_nothing(bound);
+    for (size_t i = 0; i < count; i++)
+        lintel_datagram_close(clients[i]);
+}
+
+static struct lintel_datagram *bind_name(const char *const *addresses, size_t count)
+{
+    struct lintel_datagram *bound;
+    struct lintel_error error;
+
+    wrap_addresses(addresses, count);
+    if (lintel_datagram_bind(&bound, "udp://several.example:0", NULL, &error) != LINTEL_OK)
+        fail_msg("%s", error.text);
+    wrap_addresses(NULL, 0);
+    return bound;
+}
+
+static void datagram_bind_has_a_socket_for_each_address(void **state)
+{
+    int before = open_descriptors();
+    struct lintel_datagram *bound;
+
+    (void)state;
+    bound = bind_name(two_of_a_family, COUNT(two_of_a_family));
+    assert_int_equal(lintel_datagram_count(bound), 2);
+    port_of_all(bound);
+    talk_to_each(bound);
+    lintel_datagram_close(bound);
+
+    /* ::1 is passed over where this machine has none. */
+    bound = bind_name(two_families, COUNT(two_families));
+    assert_in_range(lintel_datagram_count(bound), 1, 2);
+    port_of_all(bound);
+    talk_to_each(bound);
+    lintel_datagram_close(bound);
+
+    /* Whatever it has here. */
+    assert_int_equal(lintel_datagram_bind(&bound, "udp://localhost:0", NULL, NULL), LINTEL_OK);
+    port_of_all(bound);
+    talk_to_each(bound);
+    lintel_datagram_close(bound);
+    assert_int_equal(open_descriptors(), before);
+}
+
+static void datagram_bind_passes_over_absent_addresses_only(void **state)
+{
+    static const struct {
+        unsigned skip, times;
+        int number;
+        size_t count; /* 0: bind fails */
+    } cases[] = {
+        {0, 1, EADDRNOTAVAIL, 1}, {1, 1, EADDRNOTAVAIL, 1}, {0, 2, EADDRNOTAVAIL, 0},
+        {0, 1, EACCES, 0},        {1, 1, EACCES, 0},        {1, 1, ENOBUFS, 0},
+        {1, 1, EADDRINUSE, 2}, /* on the port that was chosen: another is tried */
+        {1, 1000, EADDRINUSE, 0},
+    };
+    int before = open_descriptors();
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct lintel_datagram *bound;
+        struct lintel_error error;
+        int rc;
+        wrap_reset();
+        wrap_addresses(two_of_a_family, COUNT(two_of_a_family));
+        wrap_fail(WRAP_BIND, cases[i].skip, cases[i].times, cases[i].number);
+        rc = lintel_datagram_bind(&bound, "udp://several.example:0", NULL, &error);
+        wrap_reset();
+        if (cases[i].count == 0) {
+            assert_int_equal(rc, LINTEL_E_SYSTEM);
+            assert_int_equal(error.system, cases[i].number);
+            assert_non_null(strstr(error.text, "bind to 127.0.0."));
+        } else {
+            assert_int_equal(rc, LINTEL_OK);
+            assert_int_equal(lintel_datagram_count(bound), cases[i].count);
+            talk_to_each(bound);
+            lintel_datagram_close(bound);
+        }
+        assert_int_equal(open_descriptors(), before);
+    }
+}
+
+static void datagram_open_takes_the_first_address_with_a_way(void **state)
+{
+    int before = open_descriptors();
+    struct lintel_datagram *client, *bound;
+    char endpoint[LINTEL_ENDPOINT_TEXT_SIZE];
+    struct lintel_error error;
+    unsigned port;
+
+    (void)state;
+    bound = bind_name(two_of_a_family, COUNT(two_of_a_family));
+    port = port_of_all(bound);
+    snprintf(endpoint, sizeof endpoint, "udp://several.example:%u", port);
+    for (unsigned failures = 0; failures <= COUNT(two_of_a_family); failures++) {
+        const struct lintel_header header = {.id = 1};
+        struct lintel_datagram_peer peer;
+        int rc;
+        wrap_reset();
+        wrap_addresses(two_of_a_family, COUNT(two_of_a_family));
+        wrap_fail(WRAP_CONNECT, 0, failures, ENETUNREACH);
+        rc = lintel_datagram_open(&client, endpoint, NULL, &error);
+        if (failures == COUNT(two_of_a_family)) {
+            assert_int_equal(rc, LINTEL_E_SYSTEM);
+            assert_int_equal(error.system, ENETUNREACH);
+            break;
+        }
+        assert_int_equal(rc, LINTEL_OK);
+        assert_int_equal(lintel_datagram_send(client, NULL, &header, "", 0, -1), LINTEL_OK);
+        expect_frame(bound, &peer, 1, "");
+        assert_int_equal(peer.socket, failures % 2);
+        lintel_datagram_close(client);
+    }
+    lintel_datagram_close(bound);
+    assert_int_equal(open_descriptors(), before);
+}
+
+/* ---- every system call fails ----------------------------------------------------------------- */
+
+/* A failure must be one of those that the header names, and its text says what it is. */
+static int allowed(int rc, const struct lintel_error *error, const int *statuses, size_t count)
+{
+    if (rc >= 0)
+        return 1;
+    for (size_t i = 0; i < count; i++)
+        if (rc == statuses[i]) {
+            assert_int_equal(error->status, rc);
+            assert_true(error->text[0] != '\0');
+            assert_int_equal(error->system != 0, rc == LINTEL_E_SYSTEM);
+            return 0;
+        }
+    fail_msg("%s: %s", lintel_status_name(rc), error->text);
+    return 0;
+}
+
+static int may_open(int rc, const struct lintel_error *error)
+{
+    static const int statuses[] = {LINTEL_E_SYSTEM, LINTEL_E_RESOLVE, LINTEL_E_NOMEM};
+
+    return allowed(rc, error, statuses, COUNT(statuses));
+}
+
+static int may_send(struct lintel_datagram *d, int rc)
+{
+    static const int statuses[] = {LINTEL_E_SYSTEM, LINTEL_E_TIMEOUT, LINTEL_E_TOO_LARGE};
+    struct lintel_error error;
+
+    lintel_datagram_error(d, &error);
+    return allowed(rc, &error, statuses, COUNT(statuses));
+}
+
+static int may_recv(struct lintel_datagram *d, int rc)
+{
+    static const int statuses[] = {LINTEL_E_SYSTEM, LINTEL_E_TIMEOUT, LINTEL_E_NOMEM};
+    struct lintel_error error;
+
+    lintel_datagram_error(d, &error);
+    return allowed(rc, &error, statuses, COUNT(statuses));
+}
+
+/* A request and its reply, as far as they come; what is lost is not waited for in real time. */
+static int exchange(struct lintel_datagram *bound, struct lintel_datagram *client, size_t size)
+{
+    static const uint8_t bytes[300000];
+    const struct lintel_header header = {.id = 1};
+    struct lintel_datagram_peer peer;
+    struct lintel_frame frame;
+    int ok, rc;
+
+    ok = may_send(client, lintel_datagram_send(client, NULL, &header, bytes, size, -1));
+    rc = lintel_datagram_recv(bound, &frame, &peer, 1000);
+    ok &= may_recv(bound, rc);
+    if (rc != 1)
+        return 0;
+    assert_true(frame.length == size || frame.length == 5); /* one that was left before */
+    ok &= may_send(bound, lintel_datagram_send(bound, &peer, &header, bytes, size, -1));
+    rc = lintel_datagram_recv(client, &frame, NULL, 1000);
+    return may_recv(client, rc) && ok && rc == 1;
+}
+
+/* Fill a UNIX socket until there is no room, also not within a deadline. */
+static int fill(struct lintel_datagram *client)
+{
+    const struct lintel_header header = {.id = 1};
+    int rc = LINTEL_OK, ok = 1;
+
+    for (int i = 0; i < 1000 && rc == LINTEL_OK; i++)
+        rc = lintel_datagram_send(client, NULL, &header, "", 0, 0);
+    ok &= may_send(client, rc) || rc == LINTEL_E_TIMEOUT;
+    rc = lintel_datagram_send(client, NULL, &header, "", 0, 1);
+    return ok & (may_send(client, rc) || rc == LINTEL_E_TIMEOUT);
+}
+
+/* Everything that this room does, once. Returns 1 if nothing failed. */
+static int whole_life(int is_unix, const char *path)
+{
+    char text[LINTEL_ENDPOINT_TEXT_SIZE];
+    struct lintel_datagram *bound = NULL, *client = NULL;
+    struct lintel_error error;
+    int ok = 1;
+
+    snprintf(text, sizeof text, is_unix ? "unixgram://%s" : "udp://several.example:0", path);
+    ok &= may_open(lintel_datagram_bind(&bound, text, NULL, &error), &error);
+    if (ok) {
+        ok &= lintel_datagram_text(bound, 0, text, sizeof text) > 0;
+        ok = ok && may_open(lintel_datagram_open(&client, text, NULL, &error), &error);
+    }
+    if (ok) {
+        ok &= exchange(bound, client, 5);
+        ok &= exchange(bound, client, is_unix ? 100000 : 60000);
+        ok &= !is_unix || fill(client);
+    }
+    lintel_datagram_close(client);
+    lintel_datagram_close(bound);
+    return ok;
+}
+
+static void datagram_survives_every_failing_call(void **state)
+{
+    static const enum wrap_call calls[] = {WRAP_SENDMSG,     WRAP_RECV,        WRAP_RECVMSG,
+                                           WRAP_POLL,        WRAP_SOCKET,      WRAP_CONNECT,
+                                           WRAP_BIND,        WRAP_GETSOCKNAME, WRAP_SETSOCKOPT,
+                                           WRAP_GETADDRINFO, WRAP_RESIZE};
+    static const int numbers[] = {EIO, ENOMEM, ECONNREFUSED, EADDRINUSE, EMFILE};
+    int before = open_descriptors();
+    char folder[] = "/tmp/lintel-datagram-XXXXXX", path[64];
+    unsigned failures = 0;
+
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/socket", folder);
+    for (size_t i = 0; i < COUNT(calls) * COUNT(numbers) * 4; i++) {
+        enum wrap_call call = calls[i / 4 / COUNT(numbers)];
+        int number = numbers[i / 4 % COUNT(numbers)], is_unix = i & 1;
+        unsigned times = i & 2 ? 100000 : 1;
+        for (unsigned skip = 0; skip < 20; skip++) {
+            wrap_reset();
+            wrap_clock(1000);
+            wrap_addresses(two_of_a_family, COUNT(two_of_a_family));
+            wrap_fail(call, skip, times, number);
+            failures += !whole_life(is_unix, path);
+            if (wrap_count(call) <= skip)
+                break;
+        }
+        wrap_reset();
+        assert_int_equal(open_descriptors(), before);
+        assert_int_equal(access(path, F_OK), -1);
+    }
+    assert_true(failures > 500);
+    assert_int_equal(rmdir(folder), 0);
+}
+
 static void datagram_misuse_is_an_error(void **state)
 {
     struct lintel_header header = {.id = 1};
@@ -630,7 +948,7 @@ static void datagram_misuse_is_an_error(void **state)
     close_pair(&pair);
 }
 
-#define TEST(name) cmocka_unit_test(name)
+#define TEST(name) cmocka_unit_test_setup(name, setup)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -651,6 +969,10 @@ int main(void)
         TEST(datagram_reports_that_nobody_is_there),
         TEST(datagram_hears_a_sender_without_a_name),
         TEST(datagram_survives_failing_allocations),
+        TEST(datagram_bind_has_a_socket_for_each_address),
+        TEST(datagram_bind_passes_over_absent_addresses_only),
+        TEST(datagram_open_takes_the_first_address_with_a_way),
+        TEST(datagram_survives_every_failing_call),
         TEST(datagram_misuse_is_an_error),
     };
 
