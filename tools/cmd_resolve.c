@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -81,6 +82,13 @@ static void print_ports(const struct addrinfo *list)
     }
 }
 
+/* The system takes a number that is no port modulo 65536. */
+static int is_over_ports(const char *service)
+{
+    size_t digits = strspn(service, "0123456789");
+    return service[0] != '\0' && service[digits] == '\0' && strtoull(service, NULL, 10) > 65535;
+}
+
 static void print_name(const char *what, const char *name)
 {
     char shown[4 * NAME_SIZE];
@@ -94,7 +102,9 @@ static int print_facts(const struct target *target)
     char own[NAME_SIZE] = "";
     memset(&hints, 0, sizeof hints);
     hints.ai_flags = AI_CANONNAME;
-    int rc = getaddrinfo(target->host, target->service, &hints, &list);
+    int rc = EAI_SERVICE;
+    if (!target->service || !is_over_ports(target->service))
+        rc = getaddrinfo(target->host, target->service, &hints, &list);
     if (rc == EAI_SYSTEM)
         return tool_fail("host \"%s\": %s", target->host, strerror(errno));
     if (rc == EAI_SERVICE)
