@@ -805,6 +805,53 @@ static void server_refuses_what_is_no_message(void **state)
     }
 }
 
+/* ---- descriptors and credentials ------------------------------------------------------------- */
+
+static void size_of_file(void *user, struct lintel_connection *connection,
+                         const struct lintel_frame *frame, struct lintel_request *request)
+{
+    struct world *world = user;
+    struct lintel_credentials peer;
+    char byte = 0;
+    int fds[2];
+
+    world->frames++;
+    world->result = lintel_connection_take_fds(connection, frame, fds, 2);
+    assert_int_equal(lintel_connection_take_fds(connection, NULL, fds, 2), LINTEL_E_USAGE);
+    assert_int_equal(lintel_connection_credentials(connection, &peer), LINTEL_OK);
+    assert_int_equal(peer.uid, getuid());
+    if (world->result == 1) {
+        assert_int_equal(read(fds[0], &byte, 1), 1);
+        close(fds[0]);
+    }
+    lintel_request_reply(request, &byte, 1);
+}
+
+static void server_takes_descriptors(void **state)
+{
+    struct lintel_header header = {.type = 7, .id = 4};
+    struct lintel_server_options options = LINTEL_SERVER_OPTIONS_INIT;
+    struct lintel_stream *stream;
+    struct world world;
+    int ends[2];
+
+    (void)state;
+    options.max_fds = 2;
+    world_open(&world, size_of_file, &options);
+    stream = client_of(adopt_pair(&world), NULL);
+    assert_int_equal(pipe(ends), 0);
+    assert_int_equal(write(ends[1], "ab", 2), 2);
+    assert_int_equal(lintel_stream_send_fds(stream, &header, "", 0, ends, 1, 0), LINTEL_OK);
+    expect_reply(&world, stream, 4, LINTEL_REPLY, "a");
+    assert_int_equal(world.result, 1);
+    assert_int_equal(lintel_stream_send_fds(stream, &header, "", 0, ends, 1, 0), LINTEL_OK);
+    expect_reply(&world, stream, 4, LINTEL_REPLY, "b");
+    close(ends[0]);
+    close(ends[1]);
+    lintel_stream_close(stream);
+    world_close(&world);
+}
+
 /* ---- ending ---------------------------------------------------------------------------------- */
 
 static void server_answers_everything_after_half_close(void **state)
@@ -1620,6 +1667,7 @@ int main(void)
         cmocka_unit_test(server_drops_and_counts_replies),
         cmocka_unit_test(server_puts_messages_together),
         cmocka_unit_test(server_refuses_what_is_no_message),
+        cmocka_unit_test(server_takes_descriptors),
         cmocka_unit_test(server_answers_everything_after_half_close),
         cmocka_unit_test(server_waits_for_kept_requests_after_half_close),
         cmocka_unit_test(server_delivers_what_came_before_garbage),

@@ -81,6 +81,7 @@ struct lintel_server_options {
     uint64_t max_memory;  /* over all connections: the one that holds most goes, BYE 8; 0: 1 GiB */
     uint32_t max_pending; /* of a connection: reading stops while so many requests are kept;
                              0: 64 */
+    uint32_t max_fds;     /* descriptors that a frame may bring over a UNIX socket; 0: none */
     /* Times are milliseconds. */
     int frame_timeout_ms; /* a begun frame or message has so long from its first byte, and what it
                              takes at min_rate; it stands still while we do not read; 0: 10 s.
@@ -91,9 +92,9 @@ struct lintel_server_options {
                              BYE 2 */
     int drain_timeout_ms; /* for lintel_server_drain(); 0: 5 s */
 };
-#define LINTEL_SERVER_OPTIONS_INIT                                                              \
-    {                                                                                           \
-        sizeof(struct lintel_server_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 \
+#define LINTEL_SERVER_OPTIONS_INIT                                                                 \
+    {                                                                                              \
+        sizeof(struct lintel_server_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 \
     }
 
 /* ---- life ------------------------------------------------------------------------------------ */
@@ -205,6 +206,23 @@ void lintel_connection_close(struct lintel_connection *connection);
  * Lends: reading from it, or changing it, is for the server. */
 LINTEL_API
 int lintel_connection_fd(const struct lintel_connection *connection);
+
+/*
+ * In the frame callback: take the descriptors that came with that frame, where max_fds is set. They
+ * are close-on-exec; those that are not taken are closed. A message of several fragments brings
+ * none: theirs are closed.
+ *
+ * Returns  as lintel_stream_take_fds()
+ * Gives    fds, to be closed with close()
+ */
+LINTEL_API LINTEL_MUST_USE int lintel_connection_take_fds(struct lintel_connection *connection,
+                                                          const struct lintel_frame *frame,
+                                                          int *fds, size_t capacity);
+
+/* Who is at the other end of a UNIX socket. Returns as lintel_stream_credentials(). */
+LINTEL_API LINTEL_MUST_USE int
+lintel_connection_credentials(const struct lintel_connection *connection,
+                              struct lintel_credentials *out);
 
 /* The layout of its frames. */
 LINTEL_API

@@ -180,6 +180,7 @@ struct lintel_server {
     uint64_t max_message, max_queue, max_memory, max_connections, min_rate;
     uint64_t frame_ms, write_ms, idle_ms, drain_ms;
     uint32_t max_pending;
+    uint32_t max_fds;
     uint8_t is_lintel;
     uint8_t ordered; /* replies have no id to go by */
 

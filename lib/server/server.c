@@ -382,6 +382,7 @@ static void take_limits(struct lintel_server *server, const struct lintel_server
     server->max_queue = or_default(options->max_queue, (uint64_t)1 << 20);
     server->max_memory = or_default(options->max_memory, (uint64_t)1 << 30);
     server->max_pending = (uint32_t)or_default(options->max_pending, 64);
+    server->max_fds = options->max_fds;
     server->min_rate = or_default(options->min_rate, (uint64_t)64 << 10);
     server->frame_ms = time_or_default(options->frame_timeout_ms, 10000);
     server->write_ms = time_or_default(options->write_timeout_ms, 30000);

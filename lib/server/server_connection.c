@@ -387,6 +387,7 @@ static int open_parts(struct lintel_connection *connection, int in, int out, int
     options.allocator = server->allocator;
     options.max_frame = server->max_frame_option;
     options.max_message = server->max_message;
+    options.max_fds = server->max_fds;
     options.receive_buffer = server->receive_buffer;
     options.receive_buffer_size = sizeof server->receive_buffer;
     rc = lintel_stream_new(&connection->stream, in, out, &options, error);
@@ -500,6 +501,20 @@ void lintel_connection_set_user(struct lintel_connection *connection, void *user
 int lintel_connection_fd(const struct lintel_connection *connection)
 {
     return connection == NULL ? -1 : lintel_stream_in_fd(connection->stream);
+}
+
+int lintel_connection_take_fds(struct lintel_connection *connection,
+                               const struct lintel_frame *frame, int *fds, size_t capacity)
+{
+    if (connection == NULL || frame == NULL)
+        return LINTEL_E_USAGE;
+    return lintel_stream_take_fds(connection->stream, frame->offset, fds, capacity);
+}
+
+int lintel_connection_credentials(const struct lintel_connection *connection,
+                                  struct lintel_credentials *out)
+{
+    return lintel_stream_credentials(connection == NULL ? NULL : connection->stream, out);
 }
 
 const struct lintel_layout *lintel_connection_layout(const struct lintel_connection *connection)
