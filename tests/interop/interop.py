@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import socket
 import struct
 import subprocess
@@ -50,6 +51,9 @@ class Server:
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr)
 
     def __enter__(self):
+        if not select.select([self.process.stdout], [], [], WATCHDOG)[0]:
+            self.process.kill()
+            raise RuntimeError('%r says nothing' % self.process.args)
         line = self.process.stdout.readline().decode().rstrip('\n')
         if not line.startswith('listening on '):
             self.process.kill()

@@ -13,12 +13,14 @@ import subprocess
 import sys
 
 lintel, vectors = sys.argv[1:]
+WATCHDOG = 100
 WANTED = ('lintel u32 dns postgres http2 mqtt amqp protobuf mysql wayland oncrpc kafka bgp x11 '
           'native-messaging 9p').split()
 
 
 def run(*command, data=b''):
-    done = subprocess.run(command, input=data, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    done = subprocess.run(command, input=data, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          timeout=WATCHDOG)
     if done.returncode != 0:
         sys.exit('%s: %s' % (' '.join(command), done.stderr.decode()))
     return done.stdout

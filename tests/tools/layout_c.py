@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 
+WATCHDOG = 100
 NASTY = [
     '!H:version>>12=1,kind>>8&0xf,flags&0xff x 5s:key T:length-2 * I:sum B:end=0x24',
     '<H:words*4+8,a&0xf0 t:small T:three I:length&0xffffff,top>>24 *',
@@ -41,7 +42,7 @@ lintel, vectors, folder = sys.argv[1:]
 
 
 def run(*arguments, data=b''):
-    return subprocess.run([lintel, *arguments], input=data, check=True,
+    return subprocess.run([lintel, *arguments], input=data, check=True, timeout=WATCHDOG,
                           stdout=subprocess.PIPE).stdout
 
 

@@ -3,14 +3,23 @@
 # its own, which is removed at the end, with the servers it started.
 #
 #     run STATUS ARGUMENT...     lintel with these, its input as given; out and err are what it wrote
+#     lintel ARGUMENT...         the same without a look at what came of it
 #     expect TEXT                out is this text and a newline
 #     complains WORDS            err is one line, begins "lintel SUBCOMMAND: ", and has these words
 #     same FILE FILE             they are equal, byte for byte
+#
+# No step may take for ever: a process that is started stands behind $bounded, and a line of a FIFO is
+# had with `take`. So a hang is a failure that names its place.
 
 : "${LINTEL:?is to be the program}"
 srcdir=$(cd "${srcdir:-.}" && pwd)
 work=$(mktemp -d)
 servers=
+# A minute and a half, then SIGTERM; half a minute after that or any other signal, SIGKILL.
+# --foreground: a signal is passed on once, to the process and not to its group, and no SIGCONT
+# follows it. That would hang one whose leaks are just being looked for: the SIGSTOP with which the
+# leak sanitizer halts it goes when SIGCONT comes, and is waited for without end.
+bounded='timeout --foreground -k 30 90'
 clean_up()
 {
     for server in $servers; do
@@ -20,7 +29,7 @@ clean_up()
     rm -rf "$work"
 }
 trap clean_up EXIT
-trap 'exit 1' HUP INT TERM
+trap 'die "ended from outside: it took too long, perhaps"' HUP INT TERM
 cd "$work"
 
 ran=
@@ -28,7 +37,7 @@ die()
 {
     printf 'FAILED: %s\n' "$*" >&2
     [ -z "$ran" ] || printf 'after: lintel %s\n' "$ran" >&2
-    for file in out err; do
+    for file in out err server.err; do
         [ ! -s $file ] || { echo "--- $file"; head -c 2000 $file; echo; } >&2
     done
     exit 1
@@ -54,9 +63,14 @@ run()
     shift
     ran=$*
     got=0
-    timeout 120 "$LINTEL" "$@" >out 2>err || got=$?
+    $bounded "$LINTEL" "$@" >out 2>err || got=$?
     [ "$got" = "$want" ] || die "exit status $got, wanted $want"
     check_err "$want" "${1-}"
+}
+
+lintel()
+{
+    $bounded "$LINTEL" "$@"
 }
 
 expect()
@@ -96,12 +110,31 @@ wait_until()
     done
 }
 
+# take FIFO: the next line that is written to it, in $line. Hold a FIFO open for reading and writing
+# (exec 3<>FIFO) where writers come one after the other.
+take()
+{
+    line=$($bounded head -n 1 "$1") && [ -n "$line" ] || die "nothing comes out of $1"
+}
+
+# finish PROCESS STATUS: waits for one of $servers, which must end with this.
+finish()
+{
+    got=0
+    wait "$1" || got=$?
+    servers=$(printf '%s' "$servers" | sed "s/ $1\>//")
+    case $got in
+    "$2") ;;
+    124 | 137) die "what was started does not end by itself: it had to be killed" ;;
+    *) die "what was started ends with $got, wanted $2" ;;
+    esac
+}
+
 # stop PROCESS: ends one that was started, which must end with success.
 stop()
 {
     kill "$1"
-    wait "$1" || die "$1 ends with $?"
-    servers=$(printf '%s' "$servers" | sed "s/ $1\>//")
+    finish "$1" 0
 }
 
 # serve [OPTION...] ENDPOINT: starts a server; its endpoint is then in $endpoint, its process in
@@ -109,10 +142,10 @@ stop()
 serve()
 {
     [ "${HAVE_UV:-yes}" = yes ] || { echo "lintel serve is not in this build"; exit 77; }
+    ran="serve $*"
     rm -f said
     mkfifo said
-    # --foreground: a signal is passed on once, not to the process and to its group.
-    timeout --foreground 300 "$LINTEL" serve "$@" >said 2>server.err &
+    $bounded "$LINTEL" serve "$@" >said 2>server.err &
     server=$!
     servers="$servers $server"
     endpoint=
@@ -120,5 +153,5 @@ serve()
         endpoint=${line#listening on }
         break
     done <said
-    [ -n "$endpoint" ] || { cat server.err >&2; die "the server does not listen"; }
+    [ -n "$endpoint" ] || die "the server does not listen"
 }

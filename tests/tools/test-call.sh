@@ -7,7 +7,7 @@ set -eu
 # peer LAYOUT: frames of JSON lines on standard input, as what the peer sends.
 peer()
 {
-    "$LINTEL" encode --json --layout "$1" >replies || die "the peer's frames are no frames"
+    lintel encode --json --layout "$1" >replies || die "the peer's frames are no frames"
 }
 # call STATUS ARGUMENT...: against that peer; requests is then what it was sent.
 call()

@@ -130,7 +130,7 @@ for vector in "$vectors"/invalid/*; do
 done
 
 # ---- errors ------------------------------------------------------------------------------------
-printf 'one\ntwo\n' | "$LINTEL" encode >frames
+printf 'one\ntwo\n' | lintel encode >frames
 printf 'GET / HTTP/1.1\r\n\r\n' >>frames
 run 1 decode frames
 expect '#0 type 0 id 1 3 bytes "one"
@@ -138,7 +138,7 @@ expect '#0 type 0 id 1 3 bytes "one"
 complains 'lintel decode: '
 complains 'byte 38'
 complains 'magic'
-printf 'one\n' | "$LINTEL" encode | head -c 18 >frames
+printf 'one\n' | lintel encode | head -c 18 >frames
 run 1 decode frames
 [ ! -s out ] || die "a frame that is not whole is shown"
 complains 'byte 0'
@@ -163,9 +163,9 @@ complains 'ended before the 34 bytes to skip'
 run 0 decode --skip=0 --layout http2 </dev/null
 
 # ---- frames that come in drips are shown as they come ------------------------------------------
-printf 'one\n' | "$LINTEL" encode >frames
+printf 'one\n' | lintel encode >frames
 mkfifo in
-"$LINTEL" decode <in >drips &
+$bounded "$LINTEL" decode <in >drips &
 decoder=$!
 servers="$servers $decoder"
 exec 3>in
@@ -174,7 +174,7 @@ head -c 7 frames >&3
 wait_until '[ -s drips ]' "a frame that is there is kept back"
 tail -c 12 frames >&3
 exec 3>&-
-wait $decoder
+finish $decoder 0
 cp drips out
 expect '#0 type 0 id 1 3 bytes "one"
 #19 type 0 id 1 3 bytes "one"'

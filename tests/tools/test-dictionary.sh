@@ -15,7 +15,7 @@ check_syntax()
 run 0 layout --dictionary
 mv out all
 check_syntax all 'all layouts'
-"$LINTEL" layout | cut -d ' ' -f 1 >names
+lintel layout | cut -d ' ' -f 1 >names
 while read -r name; do
     grep -q "^# $name: " all || die "$name is not among all"
     run 0 layout --dictionary "$name"

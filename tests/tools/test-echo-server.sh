@@ -5,21 +5,20 @@ set -eu
 
 [ "${HAVE_UV:-yes}" = yes ] || { echo "no libuv in this build"; exit 77; }
 mkfifo said
-timeout --foreground 100 "$builddir/examples/echo_server" tcp://127.0.0.1:0 >said 2>server.err &
+$bounded "$builddir/examples/echo_server" tcp://127.0.0.1:0 >said 2>server.err &
 server=$!
 servers="$servers $server"
 exec 3<said
-read -r line <&3
+read -r line <&3 || die "the server does not listen"
 endpoint=${line#listening on }
 run 0 call "$endpoint" hello '' again
 expect 'hello
 
 again'
-read -r line <&3
+read -r line <&3 || die "it does not count"
 case $line in
 "3 requests, then: "*) ;;
 *) die "it says $line" ;;
 esac
-kill "$server"
-wait "$server" || die "the server ends with $?"
-[ ! -s server.err ] || die "it complains: $(cat server.err)"
+stop "$server"
+[ ! -s server.err ] || die "it complains"

@@ -138,7 +138,7 @@ awk 'BEGIN { srand(7); for (i = 0; i < 20000; i++) printf "%c", int(rand() * 256
 printf 'a\0b\n\0\n' >>binary
 for layout in lintel u16 u32 u64 u32le varint postgres amqp grpc mqtt mysql tpkt http2 \
               '!H:length+1*2 *' '<T:length-3 2x *' '!v:a v:length v:b * v:c' '!Q:length&0xffffff,x>>24 * 4s:end'; do
-    "$LINTEL" encode --layout "$layout" <binary 2>/dev/null >frames || case $layout in
+    lintel encode --layout "$layout" <binary 2>/dev/null >frames || case $layout in
     *'*2'*) continue ;; # an odd payload does not go into a count of pairs
     *) die "encode --layout $layout fails" ;;
     esac
@@ -185,7 +185,7 @@ run 0 encode <long
 
 # Input that comes in drips is not kept back: the first frame is there before the second line.
 mkfifo in
-"$LINTEL" encode <in >drips &
+$bounded "$LINTEL" encode <in >drips &
 encoder=$!
 servers="$servers $encoder"
 exec 3>in
@@ -193,7 +193,7 @@ echo one >&3
 wait_until '[ "$(wc -c <drips)" -ge 19 ]' "a line that is there is kept back"
 echo two >&3
 exec 3>&-
-wait $encoder
+finish $encoder 0
 run 0 decode drips
 expect '#0 type 0 id 1 3 bytes "one"
 #19 type 0 id 2 3 bytes "two"'

@@ -3,7 +3,7 @@
 set -eu
 . "${srcdir:-.}/tests/tools/lib.sh"
 
-printf 'hi\n' | "$LINTEL" encode --type 7 >hi
+printf 'hi\n' | lintel encode --type 7 >hi
 
 takes() # LINE: the frame is that of hi
 {
@@ -127,7 +127,7 @@ complains 'line 1 is longer'
 run 2 encode --json --id 3 <line
 
 # 16 MiB there and back.
-head -c 16777216 /dev/urandom | "$LINTEL" encode --whole >frames
+head -c 16777216 /dev/urandom | lintel encode --whole >frames
 run 0 decode --json frames
 mv out json
 run 0 encode --json <json

@@ -34,7 +34,7 @@ warnings="-Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow -Wvla
 cat layouts.h layouts.h >alone.c
 cp alone.c alone.cc
 # Under the names of their own, as they are printed for a person.
-for name in $("$LINTEL" layout | cut -d ' ' -f 1); do
+for name in $(lintel layout | cut -d ' ' -f 1); do
     run 0 layout --c "$name"
     cp out "own-$name.h"
     echo "#include \"own-$name.h\""

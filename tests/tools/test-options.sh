@@ -19,14 +19,14 @@ run 0 version
 grep -q '^lintel [0-9]' out || die "version names no version"
 grep -q '^sodium  *\(yes\|no\)' out || die "version is silent on sodium"
 grep -q '^uv  *\(yes\|no\)' out || die "version is silent on uv"
-grep -q "^layouts $("$LINTEL" layout | wc -l) known$" out || die "version miscounts the layouts"
+grep -q "^layouts $(lintel layout | wc -l) known$" out || die "version miscounts the layouts"
 run 2 version now
 run 2 nosuch
 complains 'there is no subcommand "nosuch"'
 run 2 help nosuch
 complains 'there is no subcommand "nosuch"'
 status=0
-"$LINTEL" >out 2>err || status=$?
+lintel >out 2>err || status=$?
 [ "$status" = 2 ] && [ ! -s out ] || die "without a subcommand the usage is on standard error, exit 2"
 cmp -s usage err || die "that is not the usage"
 
@@ -182,7 +182,7 @@ closed()
 {
     ran=$*
     got=0
-    "$LINTEL" "$@" >&- 2>err || got=$?
+    lintel "$@" >&- 2>err || got=$?
     : >out
     [ $got = 1 ] || die "exit status $got with standard output closed"
     check_err 1 "$1"
@@ -198,7 +198,7 @@ if [ -w /dev/full ]; then
     for sub in layout version encode; do
         ran="$sub >/dev/full"
         got=0
-        "$LINTEL" $sub >/dev/full 2>err <one || got=$?
+        lintel $sub >/dev/full 2>err <one || got=$?
         [ $got = 1 ] || die "exit status $got with standard output full"
         check_err 1 $sub
         complains 'No space left'
@@ -211,7 +211,7 @@ complains 'cannot read standard input'
 
 # A reader that goes away: exit 1 and one line, whatever was still to be written.
 awk 'BEGIN { for (i = 0; i < 100000; i++) print "line " i }' >many
-{ got=0; "$LINTEL" encode <many 2>err || got=$?; echo $got >status; } | head -c 1 >/dev/null
+{ got=0; lintel encode <many 2>err || got=$?; echo $got >status; } | head -c 1 >/dev/null
 [ "$(cat status)" = 1 ] || die "exit status $(cat status) when the reader goes away"
 : >out
 check_err 1 encode

@@ -39,7 +39,7 @@ c'
     # A socket does not become standard output because that is closed.
     ran="call --lines, standard output closed"
     got=0
-    "$LINTEL" call --lines "$endpoint" <text >&- 2>err || got=$?
+    lintel call --lines "$endpoint" <text >&- 2>err || got=$?
     [ $got = 1 ] || die "exit status $got"
     complains 'cannot write to standard output'
     run 0 send --lines "$endpoint" <text
@@ -49,16 +49,17 @@ done
 # ---- a line, its reply, the next line -----------------------------------------------------------
 serve -H upper tcp://127.0.0.1:0
 mkfifo in talk
-timeout 120 "$LINTEL" call --lines "$endpoint" <in >talk 2>err &
+$bounded "$LINTEL" call --lines "$endpoint" <in >talk 2>err &
 caller=$!
+servers="$servers $caller"
 exec 3>in 4<talk
 for word in one two three; do
     echo $word >&3
-    read -r reply <&4
+    read -r reply <&4 || die "$word was not answered"
     [ "$reply" = "$(echo $word | tr a-z A-Z)" ] || die "$word was answered with $reply"
 done
 exec 3>&- 4<&-
-wait $caller || die "the caller ends with $?"
+finish $caller 0
 run 0 call "$endpoint" 'Grüße, abc'
 expect 'GRüßE, ABC'
 

@@ -10,7 +10,7 @@ receive()
 {
     ran="recv $*"
     : >err
-    timeout --foreground 300 "$LINTEL" recv "$@" >out 2>err &
+    $bounded "$LINTEL" recv "$@" >out 2>err &
     receiver=$!
     servers="$servers $receiver"
     wait_until 'grep -q "^listening on .*" err' "it does not listen"
@@ -19,9 +19,7 @@ receive()
 # ended STATUS [WORDS]: it has ended so, with these words on standard error, or none.
 ended()
 {
-    got=0
-    wait "$receiver" || got=$?
-    [ "$got" = "$1" ] || die "exit status $got, wanted $1"
+    finish "$receiver" "$1"
     sed -i '/^listening on /d' err
     if [ $# -eq 1 ]; then
         [ ! -s err ] || die "it complains"
@@ -48,8 +46,8 @@ PYTHON
 # One connection after the other, until so many frames have come.
 for where in tcp://127.0.0.1:0 "unix://$work/socket" "unix://@lintel-recv-$$"; do
     receive --count 3 "$where"
-    "$LINTEL" send "$endpoint" one ''
-    "$LINTEL" send --type 9 "$endpoint" three
+    lintel send "$endpoint" one ''
+    lintel send --type 9 "$endpoint" three
     ended 0
     expect '#0 type 0 id 0 3 bytes "one"
 #19 type 0 id 0 0 bytes ""
@@ -60,15 +58,15 @@ done
 # The forms are those of decode.
 for form in --text --json --hex --raw; do
     receive --count 2 $form tcp://127.0.0.1:0
-    "$LINTEL" send "$endpoint" 'a"b' hex:00ff
+    lintel send "$endpoint" 'a"b' hex:00ff
     ended 0
     mv out received
     printf '{"header":{"type":0},"payload":"612262"}\n{"header":{"type":0},"payload":"00ff"}\n' |
-        "$LINTEL" encode --json | "$LINTEL" decode $form >out
+        lintel encode --json | lintel decode $form >out
     same received out
 done
 receive --count 2 --layout amqp tcp://127.0.0.1:0
-"$LINTEL" send --layout amqp --set channel=9 "$endpoint" one two
+lintel send --layout amqp --set channel=9 "$endpoint" one two
 ended 0
 expect '#0 type 0 channel 9 3 bytes "one"
 #11 type 0 channel 9 3 bytes "two"'
@@ -76,12 +74,12 @@ expect '#0 type 0 channel 9 3 bytes "one"
 # More frames than a batch, and fragments as they come.
 awk 'BEGIN { for (i = 0; i < 5000; i++) print "line", i }' >lines
 receive --count 5000 --raw tcp://127.0.0.1:0
-"$LINTEL" send --lines "$endpoint" <lines
+lintel send --lines "$endpoint" <lines
 ended 0
 tr -d '\n' <lines >joined
 same joined out
 receive --count 3 tcp://127.0.0.1:0
-"$LINTEL" send --max-frame 2 "$endpoint" abcde
+lintel send --max-frame 2 "$endpoint" abcde
 ended 0
 expect '#0 type 0 id 0 MORE 2 bytes "ab"
 #18 type 0 id 0 MORE 2 bytes "cd"
@@ -90,7 +88,7 @@ expect '#0 type 0 id 0 MORE 2 bytes "ab"
 # Who sent more than was taken learns it.
 receive --count 1 tcp://127.0.0.1:0
 got=0
-"$LINTEL" send "$endpoint" one two three 2>said || got=$?
+lintel send "$endpoint" one two three 2>said || got=$?
 [ $got = 1 ] || die "sending in vain ends with $got"
 ended 0
 expect '#0 type 0 id 0 3 bytes "one"'
@@ -98,16 +96,17 @@ expect '#0 type 0 id 0 3 bytes "one"'
 # Several at once: one that stays does not keep the others waiting.
 mkfifo slow
 receive tcp://127.0.0.1:0
-"$LINTEL" send --lines "$endpoint" <slow &
+$bounded "$LINTEL" send --lines "$endpoint" <slow &
 slow=$!
+servers="$servers $slow"
 exec 3>slow
 echo begun >&3
 wait_until 'grep -q begun out' "the first line does not come"
-"$LINTEL" send "$endpoint" between
+lintel send "$endpoint" between
 wait_until 'grep -q between out' "the second peer is not heard"
 echo done >&3
 exec 3>&-
-wait $slow || die "send ends with $?"
+finish $slow 0
 wait_until 'grep -q done out' "the last line does not come"
 kill "$receiver"
 ended 0
@@ -121,7 +120,7 @@ raw '4c540108 00000002 00000007 00000002 4142'
 [ "$(cat reply)" = 4c54010800000003000000070000000241""42 ] || die "the PONG is $(cat reply)"
 raw '4c540108 00000004 00000000 00000008 00000000 00000000'
 [ -z "$(cat reply)" ] || die "a BYE is answered: $(cat reply)"
-"$LINTEL" send "$endpoint" one
+lintel send "$endpoint" one
 ended 0
 expect '#0 type 0 id 0 3 bytes "one"'
 
@@ -130,7 +129,7 @@ receive --count 2 tcp://127.0.0.1:0
 raw '4c540100 00000001 00000005 00000001 41 4c5401ff 00000000 00000000 00000000'
 [ "$(cat reply)" = 4c54010800000004000000000000000800000004""00000005 ] ||
     die "the BYE is $(cat reply)"
-"$LINTEL" send "$endpoint" two
+lintel send "$endpoint" two
 ended 1 'connection 1: frame at byte 17: '
 expect '#0 type 1 id 5 1 byte "A"
 #0 type 0 id 0 3 bytes "two"'
@@ -138,32 +137,32 @@ receive --count 1 --max-frame 100 tcp://127.0.0.1:0
 raw '4c540100 00000001 00000005 00000065'
 [ "$(cat reply)" = 4c54010800000004000000000000000800000005""00000000 ] ||
     die "the BYE is $(cat reply)"
-"$LINTEL" send "$endpoint" four
+lintel send "$endpoint" four
 ended 1 'length 101 exceeds the limit of 100'
 receive --count 1 tcp://127.0.0.1:0
 raw '4c54'
-"$LINTEL" send "$endpoint" one
+lintel send "$endpoint" one
 ended 1 'connection 1: '
 
 # Time, and how a connection that was given ends.
 run 0 recv fd://0 </dev/null
 receive --timeout 0.05 tcp://127.0.0.1:0
 ended 1 'nothing came for 0.05 s, 0 frames before'
-printf 'a\nb\n' | "$LINTEL" encode >frames
+printf 'a\nb\n' | lintel encode >frames
 mkfifo pipe
-cat frames >pipe &
+$bounded sh -c 'cat frames >pipe' &
 run 0 recv fd://3,4 3<pipe 4>/dev/null
 expect '#0 type 0 id 1 1 byte "a"
 #17 type 0 id 2 1 byte "b"'
-cat frames >pipe &
+$bounded sh -c 'cat frames >pipe' &
 run 1 recv --count 3 fd://3,4 3<pipe 4>/dev/null
 complains '2 frames came, not 3'
 
 # Datagrams, each a frame.
 for where in udp://127.0.0.1:0 "unixgram://$work/datagrams"; do
     receive --count 3 "$where"
-    "$LINTEL" send "$endpoint" one ''
-    "$LINTEL" send --type 9 "$endpoint" three
+    lintel send "$endpoint" one ''
+    lintel send --type 9 "$endpoint" three
     ended 0
     expect '#0 type 0 id 0 3 bytes "one"
 #0 type 0 id 0 0 bytes ""
@@ -171,7 +170,7 @@ for where in udp://127.0.0.1:0 "unixgram://$work/datagrams"; do
     receive --timeout 0.05 "$where"
     ended 1 'nothing came for 0.05 s, 0 frames before'
     receive --max-frame 4 "$where"
-    "$LINTEL" send "$endpoint" 12345 1234
+    lintel send "$endpoint" 12345 1234
     wait_until 'grep -q 1234 out' "the datagram does not come"
     kill "$receiver"
     ended 0 'datagrams dropped: 1 too large'

@@ -46,15 +46,15 @@ run 0 decode --json requests
 
 # What the peer sends is passed over, but for a BYE.
 printf '{"header":{"flags":1,"id":1},"payload":"41"}\n{"header":{"flags":8,"type":2}}\n' |
-    "$LINTEL" encode --json >replies
+    lintel encode --json >replies
 send 0 one
 for reason in 1 5 10; do
     printf '{"header":{"flags":8,"type":4},"payload":"%08x00000000"}\n' $reason |
-        "$LINTEL" encode --json >replies
+        lintel encode --json >replies
     send 1 one
     complains "the peer said BYE $reason"
 done
-printf '{"header":{"flags":8,"type":4},"payload":"0000000000000000"}\n' | "$LINTEL" encode --json >replies
+printf '{"header":{"flags":8,"type":4},"payload":"0000000000000000"}\n' | lintel encode --json >replies
 send 0 one
 printf 'LT' >replies
 send 1 one
