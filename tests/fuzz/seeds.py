@@ -1,7 +1,6 @@
-"""Seeds and a dictionary for the fuzz targets, from proto/: seeds.py PROTO FOLDER
+"""Seeds for the fuzz targets, from proto/: seeds.py PROTO FOLDER
 
-FOLDER/TARGET/NAME are the seeds, FOLDER/dictionary is in the form that libFuzzer and AFL++ read.
-What an input means is said at the head of each target.
+FOLDER/TARGET/NAME are the seeds; what an input means is said at the head of each target.
 """
 
 import os
@@ -71,15 +70,8 @@ def write(folder, target, name, data):
         file.write(data)
 
 
-def write_dictionary(folder, tokens):
-    with open(os.path.join(folder, 'dictionary'), 'w', encoding='ascii') as file:
-        for token in sorted(tokens):
-            file.write('"%s"\n' % ''.join('\\x%02x' % byte for byte in token))
-
-
 def main():
     proto, folder = sys.argv[1:]
-    tokens = {b'\nlintel', b'*', b':', b',', b'=', b'length', b'version', b'hex:', b"'", b'&0x', b'>>', b'LT\x01'}
     for vector in vectors(proto):
         for target, seeds in (('decoder', decoder_seeds), ('calls', calls_seeds), ('frame', frame_seeds)):
             for name, data in seeds(*vector):
@@ -87,17 +79,11 @@ def main():
         write(folder, 'layout', vector[0], vector[1])
     for name, text in known(proto):
         write(folder, 'layout', 'known-' + name, text.encode())
-        tokens.add(name.encode() + b'\n')
-        tokens.update(word.encode() for word in text.split())
-        for constant in re.findall('=(0x[0-9A-Fa-f]+)', text):
-            digits = constant[2:]
-            tokens.add(bytes.fromhex('0' * (len(digits) % 2) + digits))
     for index, line in enumerate(read(os.path.join(proto, 'vectors'), 'refused.txt').splitlines()):
         if line and line[0] != '#':
             write(folder, 'layout', 'refused-%d' % index, line.partition(' ')[2].encode())
     for index, text in enumerate(FORMATS):
         write(folder, 'pack', 'format-%d' % index, text.encode() + b'\n' + bytes(range(0, 240, 3)))
-    write_dictionary(folder, tokens)
 
 
 main()
