@@ -592,6 +592,31 @@ static void layout_put_refuses_what_does_not_fit(void **state)
     }
 }
 
+/* To the last bit, which a processor that loads them as numbers would not keep. */
+static void layout_reads_and_writes_any_nan(void **state)
+{
+    static const uint8_t header[] = {0xFF, 0x80, 0, 1, 0x7F, 0xC0, 0, 2, 0x7F,
+                                     0xF0, 0,    0, 0, 0,    0,    1, 0};
+    struct lintel_frame frame = {header, header, header, 0, 17, 0, 0};
+    struct lintel_layout *layout;
+    struct lintel_value values[4];
+    uint8_t out[17];
+    size_t size;
+    (void)state;
+
+    assert_int_equal(
+        lintel_layout_new(&layout, "!f:signals f:quiet d:long_one B:length *", NULL, NULL),
+        LINTEL_OK);
+    assert_int_equal(lintel_layout_read(layout, values, 4, &frame), LINTEL_OK);
+    assert_true(values[0].as.u == 0xFFF0000020000000);
+    assert_true(values[1].as.u == 0x7FF8000040000000);
+    assert_true(values[2].as.u == 0x7FF0000000000001);
+    assert_int_equal(lintel_layout_put_header(layout, out, sizeof out, &size, values, 4, 0, NULL),
+                     LINTEL_OK);
+    assert_memory_equal(out, header, sizeof header);
+    lintel_layout_free(layout);
+}
+
 static void layout_reads_only_its_own_frames(void **state)
 {
     static const uint8_t header[16] = {0x4C, 0x54, 1};
@@ -626,6 +651,7 @@ int main(void)
         cmocka_unit_test(varint_is_exact),
         cmocka_unit_test(layout_writes_what_it_reads),
         cmocka_unit_test(layout_put_refuses_what_does_not_fit),
+        cmocka_unit_test(layout_reads_and_writes_any_nan),
         cmocka_unit_test(layout_reads_only_its_own_frames),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

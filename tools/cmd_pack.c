@@ -141,7 +141,7 @@ static void print_value(const struct lintel_value *value, char code)
         printf("%lld\n", (long long)value->as.i);
         break;
     case LINTEL_FLOAT:
-        tool_float_text(number, code, value->as.f);
+        tool_float_text(number, code, value);
         printf("%s\n", number);
         break;
     case LINTEL_BYTES:

@@ -34,15 +34,15 @@ static int read_integer(struct lintel_value *out, const char *text)
     return tool_read_value(out, &none, 'Q', text) == 1;
 }
 
-static int read_float(struct lintel_value *out, const char *text)
+static int read_float(struct lintel_value *out, char code, const char *text)
 {
     static const char numeric[] = "0123456789+-.eE";
     const char *word = text + (*text == '-');
     struct tool_buffer none = {NULL, 0, 0};
-    if (strcmp(word, "inf") != 0 && strncmp(word, "nan", 3) != 0 &&
+    if (strcmp(word, "inf") != 0 && strncmp(word, "nan", 3) != 0 && strncmp(word, "snan", 4) != 0 &&
         strspn(text, numeric) != strlen(text))
         return 0;
-    return tool_read_value(out, &none, 'd', text) == 1;
+    return tool_read_value(out, &none, code, text) == 1;
 }
 
 /* A number, or a string that is one. */
@@ -53,7 +53,7 @@ static int read_number(struct lintel_value *out, const struct json_text *value, 
         return 0;
     memcpy(text, value->text, value->size);
     text[value->size] = 0;
-    return code == 'f' || code == 'd' ? read_float(out, text) : read_integer(out, text);
+    return code == 'f' || code == 'd' ? read_float(out, code, text) : read_integer(out, text);
 }
 
 static int read_bytes(struct lintel_value *out, struct tool_buffer *storage,

@@ -16,7 +16,7 @@ static void print_text_value(FILE *out, const struct lintel_value *value, char c
         tool_print_quoted(out, value->as.bytes, value->size);
         break;
     case LINTEL_FLOAT:
-        tool_float_text(number, code, value->as.f);
+        tool_float_text(number, code, value);
         fputs(number, out);
         break;
     case LINTEL_INT:
@@ -110,11 +110,11 @@ static void print_bytes(FILE *out, const struct lintel_frame *frame)
 
 #define EXACT_MAX (((uint64_t)1 << 53) - 1) /* the largest integer that every JSON reader keeps */
 
-static void print_json_float(FILE *out, double number, char code)
+static void print_json_float(FILE *out, const struct lintel_value *value, char code)
 {
     char text[TOOL_FLOAT_SIZE];
-    tool_float_text(text, code, number);
-    int plain = number - number == 0;
+    tool_float_text(text, code, value);
+    int plain = (value->as.u >> 52 & 0x7FF) != 0x7FF;
     fprintf(out, plain ? "%s" : "\"%s\"", text);
 }
 
@@ -127,7 +127,7 @@ static void print_json_value(FILE *out, const struct lintel_value *value, char c
         putc('"', out);
         break;
     case LINTEL_FLOAT:
-        print_json_float(out, value->as.f, code);
+        print_json_float(out, value, code);
         break;
     case LINTEL_INT:
         fprintf(out,

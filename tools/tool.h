@@ -95,7 +95,7 @@ int tool_read_value(struct lintel_value *out, struct tool_buffer *storage, char 
                     const char *text);
 /* The shortest text that reads back to the same number of a field of this code, f or d. */
 #define TOOL_FLOAT_SIZE 40
-void tool_float_text(char out[TOOL_FLOAT_SIZE], char code, double number);
+void tool_float_text(char out[TOOL_FLOAT_SIZE], char code, const struct lintel_value *value);
 
 /* ---- options --------------------------------------------------------------------------------- */
 

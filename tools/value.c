@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "tool.h"
 
@@ -118,13 +119,50 @@ static int read_integer(struct lintel_value *out, const char *text)
     return 1;
 }
 
-static int read_float(struct lintel_value *out, const char *text)
+/* A NaN's fraction in the format of this code: one bit, set where it is quiet, then the payload. */
+static unsigned payload_bits(char code)
+{
+    return code == 'e' ? 9 : code == 'f' ? 22 : 51;
+}
+
+/* [sign] nan | [sign] nan(PAYLOAD) | [sign] snan(PAYLOAD), PAYLOAD being a number of the code's
+ * own width. The value's bits are put together: processors make a signalling NaN quiet. */
+static int read_nan(struct lintel_value *out, char code, const char *text)
+{
+    char digits[24];
+    uint64_t payload = 0, bits = (uint64_t)0x7FF << 52;
+    bits |= *text == '-' ? (uint64_t)1 << 63 : 0;
+    text += strspn(text, "+-") == 1;
+    int signals = *text == 's' || *text == 'S';
+    if (strncasecmp(text + signals, "nan", 3) != 0)
+        return 0;
+    text += signals + 3;
+    size_t size = strlen(text);
+    if (size > 0 && (size < 3 || size >= sizeof digits || *text != '(' || text[size - 1] != ')'))
+        return 0;
+    if (size > 0) {
+        memcpy(digits, text + 1, size - 2);
+        digits[size - 2] = 0;
+        if (!tool_read_number(&payload, digits) || payload >> payload_bits(code))
+            return 0;
+    }
+    if (signals && payload == 0) /* that would be an infinity */
+        return 0;
+    bits |= signals ? 0 : (uint64_t)1 << 51;
+    *out = lintel_float(0);
+    out->as.u = bits | payload << (51 - payload_bits(code));
+    return 1;
+}
+
+static int read_float(struct lintel_value *out, char code, const char *text)
 {
     char *end;
+    if (read_nan(out, code, text))
+        return 1;
     if (!*text || strchr(" \t\n\v\f\r", *text))
         return 0;
     double number = strtod(text, &end);
-    if (*end || (isinf(number) && !strchr("iI", text[strspn(text, "+-")])))
+    if (*end || isnan(number) || (isinf(number) && !strchr("iI", text[strspn(text, "+-")])))
         return 0;
     *out = lintel_float(number);
     return 1;
@@ -150,7 +188,7 @@ int tool_read_value(struct lintel_value *out, struct tool_buffer *storage, char 
     if (strchr("cpsx", code))
         return read_bytes(out, storage, text);
     if (strchr("efd", code))
-        return read_float(out, text);
+        return read_float(out, code, text);
     return read_integer(out, text);
 }
 
@@ -164,27 +202,27 @@ static int reads_back(const char *text, char code, double number)
            memcmp(wanted, got, sizeof got) == 0;
 }
 
-/* With sign and payload where they are not plain; strtod() reads it back to the same bits. */
-static void nan_text(char out[TOOL_FLOAT_SIZE], double number)
+/* What read_nan() reads. */
+static void nan_text(char out[TOOL_FLOAT_SIZE], char code, uint64_t bits)
 {
-    uint64_t bits;
-    memcpy(&bits, &number, sizeof bits);
-    const char *sign = bits >> 63 ? "-" : "";
-    bits &= ((uint64_t)1 << 51) - 1;
-    if (bits == 0)
-        snprintf(out, TOOL_FLOAT_SIZE, "%snan", sign);
-    else
-        snprintf(out, TOOL_FLOAT_SIZE, "%snan(0x%llx)", sign, (unsigned long long)bits);
+    uint64_t payload = (bits & (((uint64_t)1 << 51) - 1)) >> (51 - payload_bits(code));
+    int used =
+        snprintf(out, TOOL_FLOAT_SIZE, "%s%snan", bits >> 63 ? "-" : "", bits >> 51 & 1 ? "" : "s");
+    if (payload != 0)
+        snprintf(out + used, TOOL_FLOAT_SIZE - (size_t)used, "(0x%llx)",
+                 (unsigned long long)payload);
 }
 
-/* Without an exponent where that is as short. */
-void tool_float_text(char out[TOOL_FLOAT_SIZE], char code, double number)
+/* Without an exponent where that is as short. A NaN is told by its bits: once its value is loaded,
+ * compilers take the bits from there, and on x87 those are of a quiet one. */
+void tool_float_text(char out[TOOL_FLOAT_SIZE], char code, const struct lintel_value *value)
 {
     char text[TOOL_FLOAT_SIZE];
-    if (number != number) {
-        nan_text(out, number);
+    if (value->as.u << 1 > (uint64_t)0x7FF << 53) {
+        nan_text(out, code, value->as.u);
         return;
     }
+    double number = value->as.f;
     if (isinf(number)) {
         snprintf(out, TOOL_FLOAT_SIZE, number < 0 ? "-inf" : "inf");
         return;

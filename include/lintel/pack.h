@@ -129,7 +129,8 @@ char lintel_format_code(const struct lintel_format *format, size_t index);
 /*
  * Pack values into out, padding as zeros. An integer code takes LINTEL_UINT and LINTEL_INT, a
  * floating-point code any number, `?` anything (true unless 0 or empty), `c` one byte, `s` and `p`
- * bytes, which are cut or filled with zeros to their width.
+ * bytes, which are cut or filled with zeros to their width. A NaN keeps its sign, and of the bits
+ * behind its exponent as many as there is room for.
  *
  * Returns  LINTEL_OK, lintel_format_size() bytes were written
  *          LINTEL_E_COUNT  count is not the number of values
@@ -147,7 +148,8 @@ LINTEL_API LINTEL_MUST_USE int lintel_format_pack(const struct lintel_format *fo
 
 /*
  * Unpack bytes into values: LINTEL_UINT for unsigned codes, `P` and `?` (0 or 1), LINTEL_INT for
- * signed ones, LINTEL_FLOAT, and LINTEL_BYTES for `c`, `s` and `p`.
+ * signed ones, LINTEL_FLOAT, and LINTEL_BYTES for `c`, `s` and `p`. They pack to the same bytes
+ * again; the bits of a NaN are in as.u, where no floating-point register has touched them.
  *
  * Returns  LINTEL_OK
  *          LINTEL_E_COUNT  count is not the number of values

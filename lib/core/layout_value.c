@@ -3,23 +3,18 @@
  */
 #include "core/internal.h"
 #include "core/layout_walk.h"
+#include "core/pack.h"
 #include "core/text.h"
-
-#include <float.h>
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
-static double real_of(uint64_t word, unsigned size)
+/* Moved as bits: a NaN that is loaded as a number may be another one afterwards. */
+static struct lintel_value real_of(uint64_t word, unsigned size)
 {
-    if (size == 8) {
-        double d;
-        memcpy(&d, &word, sizeof d);
-        return d;
-    }
-    uint32_t half = (uint32_t)word;
-    float f;
-    memcpy(&f, &half, sizeof f);
-    return (double)f;
+    struct lintel_value value = lintel_float(0);
+
+    value.as.u = size == 8 ? word : lintelp_widen(&lintelp_single, word);
+    return value;
 }
 
 static struct lintel_value value_of(const struct lintelp_walk *w, const struct lintelp_view *view)
@@ -34,7 +29,7 @@ static struct lintel_value value_of(const struct lintelp_walk *w, const struct l
         return lintel_bytes(w->bytes + w->at, view->seen.size);
     case 'f':
     case 'd':
-        return lintel_float(real_of(w->word, view->seen.size));
+        return real_of(w->word, view->seen.size);
     case '?':
         return lintel_uint(w->word != 0);
     default:
@@ -276,20 +271,20 @@ static int put_bytes(const struct source *s, const struct lintel_field *field, u
 static int real_word(const struct source *s, const struct lintel_field *field, uint64_t *word)
 {
     const struct lintelp_view *view = &s->layout->views[field->first_view];
-    double real = view->real;
+    const struct lintel_value *value;
+    int overflow = 0;
 
-    if (!view->seen.constant && s->values != NULL) {
-        const struct lintel_value *value = &s->values[field->first_view];
-        if (value->kind == LINTEL_BYTES)
-            return refuse(s->error, LINTEL_E_RANGE, view, " must be a number");
-        real = value->kind == LINTEL_FLOAT ? value->as.f
-               : value->kind == LINTEL_INT ? (double)value->as.i
-                                           : (double)value->as.u;
-    }
-    if (field->size == 4 && real - real == 0 && (real > FLT_MAX || real < -FLT_MAX))
-        return refuse(s->error, LINTEL_E_RANGE, view, " is over the range of its field");
-    *word = lintelp_word_of(real, field->size);
-    return LINTEL_OK;
+    *word = lintelp_word_of(view->real, field->size);
+    if (view->seen.constant || s->values == NULL)
+        return LINTEL_OK;
+    value = &s->values[field->first_view];
+    if (value->kind == LINTEL_BYTES)
+        return refuse(s->error, LINTEL_E_RANGE, view, " must be a number");
+    *word = lintelp_double_bits(value);
+    if (field->size == 4)
+        *word = lintelp_narrow(&lintelp_single, *word, &overflow);
+    return overflow ? refuse(s->error, LINTEL_E_RANGE, view, " is over the range of its field")
+                    : LINTEL_OK;
 }
 
 static int put_field(const struct source *s, const struct lintel_field *field, uint8_t *out,

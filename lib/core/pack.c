@@ -137,23 +137,10 @@ static int fits(const struct lintelp_item *item, const struct lintel_value *valu
     return bits == 64 || value->as.u >> bits == 0;
 }
 
-/* The bits of any number as a double. */
-static uint64_t double_bits(const struct lintel_value *value)
-{
-    double f;
-    uint64_t bits;
-
-    if (value->kind == LINTEL_FLOAT)
-        return value->as.u; /* not through a double, which might change a NaN */
-    f = value->kind == LINTEL_INT ? (double)value->as.i : (double)value->as.u;
-    memcpy(&bits, &f, sizeof bits);
-    return bits;
-}
-
 static int put_float(const struct lintelp_item *item, uint8_t *out,
                      const struct lintel_value *value, size_t index, struct lintel_error *error)
 {
-    uint64_t bits = double_bits(value);
+    uint64_t bits = lintelp_double_bits(value);
     int overflow = 0;
 
     if (!is_integer(value) && value->kind != LINTEL_FLOAT)

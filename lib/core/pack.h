@@ -176,15 +176,18 @@ int lintelp_vector_unpack(const struct lintel_format *format, struct lintel_valu
 struct lintelp_binary {
     unsigned exponent; /* bits */
     unsigned fraction; /* bits */
-    int payload;       /* 1: a NaN keeps the upper bits of its payload */
 };
 extern const struct lintelp_binary lintelp_half;
 extern const struct lintelp_binary lintelp_single;
 
+/* The bits of any number as a double. A NaN stays as it is: a double that is loaded and stored may
+ * come back quiet. */
+uint64_t lintelp_double_bits(const struct lintel_value *value);
 /* A double's bits, rounded to nearest, ties to even. *overflow is set where a finite number becomes
- * an infinity, and left alone otherwise. NaNs become quiet. */
+ * an infinity, and left alone otherwise. A NaN keeps its sign and the upper bits of its fraction,
+ * the first of which says whether it is quiet. */
 uint64_t lintelp_narrow(const struct lintelp_binary *binary, uint64_t bits, int *overflow);
-/* The bits of the same number as a double. NaNs become quiet. */
+/* The bits of the same number as a double, of which lintelp_narrow() makes the same bits again. */
 uint64_t lintelp_widen(const struct lintelp_binary *binary, uint64_t bits);
 
 #endif

@@ -4,8 +4,20 @@
 #define INFINITE 0x7FF
 #define BIAS     1023
 
-const struct lintelp_binary lintelp_half = {5, 10, 0};
-const struct lintelp_binary lintelp_single = {8, 23, 1};
+const struct lintelp_binary lintelp_half = {5, 10};
+const struct lintelp_binary lintelp_single = {8, 23};
+
+uint64_t lintelp_double_bits(const struct lintel_value *value)
+{
+    double f;
+    uint64_t bits;
+
+    if (value->kind == LINTEL_FLOAT)
+        return value->as.u;
+    f = value->kind == LINTEL_INT ? (double)value->as.i : (double)value->as.u;
+    memcpy(&bits, &f, sizeof bits);
+    return bits;
+}
 
 /* x / 2^shift to nearest, ties to even; shift is 1 to 63. */
 static uint64_t divide(uint64_t x, unsigned shift)
@@ -17,6 +29,14 @@ static uint64_t divide(uint64_t x, unsigned shift)
     if (rest > half || (rest == half && (quotient & 1) != 0))
         quotient++;
     return quotient;
+}
+
+/* The upper bits of its fraction; where none is set there, it is quiet and still no infinity. */
+static uint64_t narrow_nan(const struct lintelp_binary *binary, uint64_t fraction)
+{
+    uint64_t kept = fraction >> (FRACTION - binary->fraction);
+
+    return kept != 0 ? kept : (uint64_t)1 << (binary->fraction - 1);
 }
 
 uint64_t lintelp_narrow(const struct lintelp_binary *binary, uint64_t bits, int *overflow)
@@ -32,8 +52,7 @@ uint64_t lintelp_narrow(const struct lintelp_binary *binary, uint64_t bits, int 
     if (exponent == INFINITE && fraction == 0)
         return sign | infinity;
     if (exponent == INFINITE)
-        return sign | infinity | (uint64_t)1 << (binary->fraction - 1) |
-               (binary->payload ? fraction >> drop : 0);
+        return sign | infinity | narrow_nan(binary, fraction);
     if (exponent == 0)
         return sign; /* the least double is far below half of the least single */
 
@@ -60,11 +79,8 @@ uint64_t lintelp_widen(const struct lintelp_binary *binary, uint64_t bits)
     uint64_t fraction = bits & (implicit - 1);
     int exponent = (int)(bits >> binary->fraction) & last;
 
-    if (exponent == last && fraction == 0)
-        return sign | (uint64_t)INFINITE << FRACTION;
     if (exponent == last)
-        return sign | (uint64_t)INFINITE << FRACTION | (uint64_t)1 << (FRACTION - 1) |
-               (binary->payload ? fraction << add : 0);
+        return sign | (uint64_t)INFINITE << FRACTION | fraction << add;
     if (exponent == 0 && fraction == 0)
         return sign;
     if (exponent == 0) {

@@ -161,7 +161,7 @@ static void round_trip(const struct lintel_format *format, const char *text,
     CHECK(pack_both(format, text, bytes, values, count) == LINTEL_OK);
     unpack_both(format, text, back, bytes);
     for (size_t i = 0; i < count; i++)
-        CHECK(same_value(&values[i], &back[i]));
+        CHECK(identical(&values[i], &back[i]));
     CHECK(pack_both(format, text, again, back, count) == LINTEL_OK);
     CHECK(memcmp(bytes, again, size) == 0);
     free(again);

@@ -59,7 +59,7 @@ run 0 decode --json --layout "$edge" frames
 expect '{"offset":0,"header":{"u":"9007199254740992","i":"-9007199254740992","s":"00ff41","c":"7a","d":1.5,"f":0.1,"b":1,"length":0},"length":0,"payload":""}
 {"offset":35,"header":{"u":9007199254740991,"i":-9007199254740991,"s":"000000","c":"00","d":"inf","f":"-inf","b":0,"length":0},"length":0,"payload":""}
 {"offset":70,"header":{"u":"18446744073709551615","i":"-9223372036854775808","s":"000000","c":"00","d":"nan","f":"nan","b":0,"length":0},"length":0,"payload":""}
-{"offset":105,"header":{"u":0,"i":"9223372036854775807","s":"000000","c":"00","d":"-nan(0x1)","f":"-nan(0x20000000)","b":0,"length":0},"length":0,"payload":""}
+{"offset":105,"header":{"u":0,"i":"9223372036854775807","s":"000000","c":"00","d":"-nan(0x1)","f":"-nan(0x1)","b":0,"length":0},"length":0,"payload":""}
 {"offset":140,"header":{"u":0,"i":0,"s":"000000","c":"00","d":-0,"f":-0,"b":0,"length":0},"length":0,"payload":""}'
 mv out json
 run 0 encode --json --layout "$edge" <json

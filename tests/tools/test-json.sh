@@ -141,6 +141,14 @@ expect '{"offset":0,"header":{"length":1,"pad":"0102","real":100,"precise":0.1},
 mv out line
 run 0 encode --json --layout "$layout" <line
 same frames out
+printf '\000\001\001\002\177\200\000\003\377\370\000\000\000\000\000\001a' >nans
+run 0 decode --json --layout "$layout" nans
+expect '{"offset":0,"header":{"length":1,"pad":"0102","real":"snan(0x3)","precise":"-nan(0x1)"},"length":1,"payload":"61"}'
+mv out line
+run 0 encode --json --layout "$layout" <line
+same nans out
 printf a >line
 run 0 encode --layout "$layout" --set pad=hex:0102 --set real=100 --set precise=0.1 <line
 same frames out
+run 0 encode --layout "$layout" --set pad=hex:0102 --set 'real=snan(3)' --set 'precise=-nan(1)' <line
+same nans out

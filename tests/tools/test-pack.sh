@@ -59,6 +59,19 @@ there_and_back '!2f' 7f7fffff00000001 3.4028235e+38 1e-45
 there_and_back '!2d' 00000000000000017fefffffffffffff 5e-324 1.7976931348623157e+308
 there_and_back '!4d' 7ff0000000000000fff00000000000007ff80000000000008000000000000000 inf -inf nan -0
 there_and_back '!2e' 7c007e00 inf nan
+there_and_back '!4e' 7c01fdff7e01ffff 'snan(0x1)' '-snan(0x1ff)' 'nan(0x1)' '-nan(0x1ff)'
+there_and_back '!4f' 7f800001ffbfffff7fc0000affffffff 'snan(0x1)' '-snan(0x3fffff)' 'nan(0xa)' \
+    '-nan(0x3fffff)'
+there_and_back '!2d' 7ff0000000000001ffffffffffffffff 'snan(0x1)' '-nan(0x7ffffffffffff)'
+run 0 pack '!3e' '+NaN(511)' '-nan(0x0)' 'SNAN(0X01)'
+expect 7ffffe007c01
+for value in 'nan(0x200)' 'nan(512)' snan 'snan(0)' 'snan(0x0)' 'nan()' 'nan(' 'nan(1' 'nan(x)' 'nan(-1)' \
+    nanx 'nan(1)x' ++nan ' nan' nna; do
+    run 1 pack '!e' "$value"
+done
+run 1 pack '!f' 'nan(0x400000)'
+run 1 pack '!d' 'nan(0x8000000000000)'
+run 1 pack '!d' 'nan(18446744073709551616)'
 run 0 pack '!4e' INF -Infinity +iNF NAN
 expect 7c00fc007c007e00
 there_and_back '!3f' 42c80000447a00004b800000 100 1000 16777216
