@@ -6,8 +6,8 @@
 
 #include <stdlib.h>
 
-/* A row of the table. Both functions return nanoseconds per unit of work, below 0 where they cannot
- * run here. */
+/* A row of the table. Both functions return nanoseconds (or what the row names) per unit of work,
+ * below 0 where they cannot run here. */
 struct bench_row {
     const char *what;
     size_t size; /* handed to both */
@@ -26,5 +26,7 @@ extern uint64_t bench_sink; /* what is computed goes here, so that it is compute
 double bench_cpu_ns(void);  /* of this thread */
 double bench_wall_ns(void);
 void bench_fail(const char *what);
+/* Runs it in a process of its own; below 0 where processes cannot be traced. */
+double bench_calls(double (*work)(size_t size), size_t size);
 
 #endif

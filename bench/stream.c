@@ -323,11 +323,40 @@ static double lintel_oneway_unix(size_t size)
     return lintel_oneway(UNIX_PAIR, size);
 }
 
+/* Of both ends, for a round trip; setting them up takes less than one for each. */
+static double calls_of(double (*ping)(size_t size), size_t size)
+{
+    double calls = bench_calls(ping, size);
+    return calls < 0 ? calls : (double)((long)calls / ROUNDTRIP);
+}
+
+static double raw_calls_tcp(size_t size)
+{
+    return calls_of(raw_ping_tcp, size);
+}
+
+static double raw_calls_unix(size_t size)
+{
+    return calls_of(raw_ping_unix, size);
+}
+
+static double lintel_calls_tcp(size_t size)
+{
+    return calls_of(lintel_ping_tcp, size);
+}
+
+static double lintel_calls_unix(size_t size)
+{
+    return calls_of(lintel_ping_unix, size);
+}
+
 #define OF_ITS_BYTES (1 / 0.85) /* at least 0.85 of the bytes a second */
 
 const struct bench_row bench_stream_rows[] = {
     {"ping-pong, TCP", 64, raw_ping_tcp, lintel_ping_tcp, 1.1, 0, ""},
     {"ping-pong, UNIX", 64, raw_ping_unix, lintel_ping_unix, 1.1, 0, ""},
+    {"ping-pong, TCP: system calls", 64, raw_calls_tcp, lintel_calls_tcp, 1, 0, "ptrace"},
+    {"ping-pong, UNIX: system calls", 64, raw_calls_unix, lintel_calls_unix, 1, 0, "ptrace"},
     {"one way, TCP", 64, raw_stream_tcp, lintel_oneway_tcp, 1.5, 0, ""},
     {"one way, UNIX", 64, raw_stream_unix, lintel_oneway_unix, 2.0, 0, ""},
     {"one way, TCP", 65536, raw_stream_tcp, lintel_oneway_tcp, OF_ITS_BYTES, 0, ""},
