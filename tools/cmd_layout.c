@@ -151,7 +151,9 @@ static int make(const struct made *made, const char *text)
         return tool_misuse("%s", error.text);
     if (rc != LINTEL_OK)
         return tool_fail_error(NULL, &error);
-    rc = generate_open(&job, layout, text, made->prefix);
+    /* The names of the library begin with lintel, the guards of its headers among them. */
+    const char *prefix = made->c && strcmp(text, "lintel") == 0 ? "frame_lintel" : NULL;
+    rc = generate_open(&job, layout, text, made->prefix ? made->prefix : prefix);
     if (rc == TOOL_OK)
         rc = made->c           ? generate_c(&job)
              : made->dissector ? generate_dissector(&job)

@@ -39,11 +39,15 @@ for name in $(lintel layout | cut -d ' ' -f 1); do
     cp out "own-$name.h"
     echo "#include \"own-$name.h\""
 done >>alone.c
-echo 'extern int alone;' >>alone.c
+# Beside the library's.
+echo '#include <lintel/lintel.h>' >>alone.c
+echo 'uint32_t alone(const uint8_t *header);
+uint32_t alone(const uint8_t *header) { return frame_lintel_get_id(header) + LINTEL_FRAME_LIMIT; }' >>alone.c
 # shellcheck disable=SC2086 # lists
 for compiler in "$CC" gcc clang; do
     command -v ${compiler%% *} >/dev/null || continue
-    $compiler -std=c11 $warnings -Wstrict-prototypes -Wmissing-prototypes -O1 -c -o alone.o alone.c
+    $compiler -std=c11 $warnings -Wstrict-prototypes -Wmissing-prototypes -I"$srcdir/include" -O1 -c \
+        -o alone.o alone.c
 done
 # shellcheck disable=SC2086
 [ -z "$CXX" ] || $CXX -std=c++17 $warnings -fsyntax-only -x c++ alone.cc
