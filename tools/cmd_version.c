@@ -17,7 +17,8 @@ int cmd_version(int argc, char **argv)
     if (argc > 0)
         return tool_misuse("takes no argument, not \"%s\"", argv[0]);
     printf("lintel %s\n", lintel_version());
-    printf("sodium  %s\n", lintel_has("sodium") ? "yes" : "no");
+    printf("sodium  %s\n", lintel_has("sodium") ? "yes (sealed sessions)"
+                                                : "no (sealed sessions are not in this build)");
     printf("uv      %s\n", UV_TEXT);
     printf("layouts %zu known\n", lintel_layout_known_count());
     return TOOL_OK;

@@ -13,6 +13,7 @@
 #include "lintel/frame.h"
 #include "lintel/decoder.h"
 #include "lintel/message.h"
+#include "lintel/seal.h"
 #include "lintel/endpoint.h"
 #include "lintel/datagram.h"
 #include "lintel/stream.h"
