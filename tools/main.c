@@ -25,6 +25,7 @@ static const struct command commands[] = {
     {"unpack", cmd_unpack, "bytes to values, struct-style"},
     {"calcsize", cmd_calcsize, "how many bytes a format takes"},
     {"layout", cmd_layout, "the known layouts; one drawn as a bit diagram"},
+    {"keygen", cmd_keygen, "keys for sealed sessions"},
     {"resolve", cmd_resolve, "addresses of a host, the port of a service"},
     {"version", cmd_version, "what is in this build"},
 };

@@ -213,6 +213,7 @@ int cmd_calcsize(int argc, char **argv);
 int cmd_call(int argc, char **argv);
 int cmd_decode(int argc, char **argv);
 int cmd_encode(int argc, char **argv);
+int cmd_keygen(int argc, char **argv);
 int cmd_layout(int argc, char **argv);
 int cmd_pack(int argc, char **argv);
 int cmd_recv(int argc, char **argv);

@@ -1,0 +1,35 @@
+/*
+ * keys: key files as --psk, --key, --peer and --seal name them, opened and judged, and the keys
+ * that the library makes of them. A file that is refused is exit 1 and named, with its line where
+ * one is to blame; options that do not go together are exit 2.
+ */
+#ifndef LINTEL_KEYS_H
+#define LINTEL_KEYS_H
+
+#include "tool.h"
+
+/* The values of the options; NULL where one was not given. */
+struct keys_options {
+    const char *psk, *key, *peer; /* files */
+    const char *seal;             /* "mac", "encrypt" */
+};
+
+/* Make keys of the options: TOOL_OK and *keys, which is NULL where there are none of them, or an
+ * exit status with the reason printed. To be released with lintel_seal_keys_free(). */
+int keys_open(struct lintel_seal_keys **keys, const struct keys_options *options,
+              enum lintel_seal_role role);
+
+/* Whom a file must be closed to. */
+enum keys_guard {
+    KEYS_SECRET, /* a file or a pipe of one's own or root's, without any bit for group or others */
+    KEYS_PUBLIC, /* group and others may not write */
+    KEYS_ANY     /* nobody is asked; "-" is standard input */
+};
+
+/* A key file whole, judged by the descriptor that it is read from: TOOL_OK, or TOOL_FAILED with the
+ * reason printed. To be ended with keys_wipe() in either case. */
+int keys_read(struct tool_buffer *text, const char *path, enum keys_guard guard);
+/* Wipe and free what was read. */
+void keys_wipe(struct tool_buffer *text);
+
+#endif
