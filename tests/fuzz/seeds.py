@@ -63,6 +63,28 @@ def frame_seeds(name, layout, wire, _):
     yield name + '-encode', layout + b'\n\x01' + wire
 
 
+def sealed_seeds():
+    """What becomes of a session on its way, in each pattern, mode and side: sealed.c, change()."""
+    steps = {
+        'whole': b'\x00\x11',
+        'cut-short': b'\x07\x28',
+        'bit-early': b'\x09\x1a\x00\x11',
+        'bit-late': b'\x00\x03\x09\x14\x00\x11',
+        'dropped': b'\x00\x01\x05\x02\x00\x11',
+        'repeated': b'\x00\x03\x04\x20\x00\x11',
+        'swapped': b'\x00\x01\x05\x02\x07\x40\x05\x01\x00\x11',
+        'spliced': b'\x00\x01\x06\x02\x00\x11',
+        'reflected': b'\x06\x00\x00\x11',
+        'bye': b'\x02\x18LT\x01\x08\0\0\0\x04\0\0\0\0\0\0\0\x08\0\0\0\x06\0\0\0\0',
+        'ping': b'\x00\x02\x02\x10LT\x01\x08\0\0\0\x02\0\0\0\0\0\0\0\0',
+        'inserted': b'\x00\x03\x02\x20LT\x01\x08\0\0\0\x05\0\0\0\0\0\0\0\x10' + bytes(16),
+    }
+    for way in range(8):
+        for name, script in steps.items():
+            for cut in (0, 1, 50):
+                yield '%s-%d-%d' % (name, way, cut), bytes([way, cut]) + script
+
+
 def write(folder, target, name, data):
     path = os.path.join(folder, target)
     os.makedirs(path, exist_ok=True)
@@ -82,6 +104,9 @@ def main():
     for index, line in enumerate(read(os.path.join(proto, 'vectors'), 'refused.txt').splitlines()):
         if line and line[0] != '#':
             write(folder, 'layout', 'refused-%d' % index, line.partition(' ')[2].encode())
+    for name, data in sealed_seeds():
+        write(folder, 'handshake', name, data)
+        write(folder, 'record', name, data)
     for index, text in enumerate(FORMATS):
         write(folder, 'pack', 'format-%d' % index, text.encode() + b'\n' + bytes(range(0, 240, 3)))
 
