@@ -107,7 +107,7 @@ static struct lintel_seal *session(const struct lintel_seal_keys *keys)
     return seal;
 }
 
-/* Bytes on their way, in a block of exactly that size. */
+/* Bytes on their way. */
 struct sent {
     uint8_t bytes[LINTEL_SEAL_RECORD_MAX];
     size_t size;
@@ -943,6 +943,27 @@ static void refuse_low_order_nnpsk0(const uint8_t point[32])
     end(&talk);
 }
 
+/* A first message of somebody who holds the key, in the clothes of an answer, to an initiator that
+ * has said nothing yet. */
+static void handshake_takes_no_first_message_for_an_answer(void **state)
+{
+    struct lintel_seal_keys *keys = client_keys(0, 0, 0, LINTEL_SEAL_ENCRYPT);
+    struct lintel_seal *seal = session(keys);
+    struct lintelp_symmetric symmetric;
+    uint8_t out[128], point[32];
+
+    (void)state;
+    public_of(point, "somebody", 0);
+    (void)forge_nnpsk0(out, &symmetric, keys, point);
+    memmove(out + 16, out + 19, 48);
+    lintel_header_put(out, LINTEL_CONTROL, LINTEL_HELLO, 0, 48);
+    refuses(seal, out, 64);
+    assert_int_equal(lintel_seal_put_bye(seal, out, sizeof out, 6), 0);
+    is_dead(seal, LINTEL_E_SEAL);
+    lintel_seal_free(seal);
+    lintel_seal_keys_free(keys);
+}
+
 /* The same for IK: as ephemeral, and as static key, which comes encrypted. */
 static void refuse_low_order_ik(const uint8_t point[32])
 {
@@ -1297,6 +1318,7 @@ static void rekey_early_or_late_is_refused(void **state)
 
 static void record_numbers_end_before_the_last_one(void **state)
 {
+    static const uint8_t last_nonce[12] = {0, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255};
     struct talk talk = run(0, LINTEL_SEAL_ENCRYPT);
     struct sent *sent;
     uint8_t out[64];
@@ -1310,7 +1332,12 @@ static void record_numbers_end_before_the_last_one(void **state)
     assert_int_equal(lintel_seal_put_record(talk.i, out, sizeof out, &size, "x", 1, 0, NULL),
                      LINTEL_E_SEAL);
     is_dead(talk.i, LINTEL_E_SEAL);
-    refuses_silently(talk.r, sent->bytes, sent->size);
+    /* Nor is one that somebody who has the key made under the number that is left. */
+    assert_int_equal(talk.r->in.n, UINT64_MAX);
+    (void)plain(out, 8, LINTEL_SEALED, 0, 17);
+    (void)crypto_aead_chacha20poly1305_ietf_encrypt(out + 16, NULL, (const uint8_t *)"x", 1, out,
+                                                    16, NULL, last_nonce, talk.r->in.k);
+    refuses_silently(talk.r, out, 33);
     free(sent);
     end(&talk);
 }
@@ -1475,6 +1502,7 @@ int main(void)
         cmocka_unit_test(handshake_refuses_who_may_not_talk),
         cmocka_unit_test(handshake_finds_each_of_sixteen_shared_keys),
         cmocka_unit_test(handshake_refuses_points_of_low_order),
+        cmocka_unit_test(handshake_takes_no_first_message_for_an_answer),
         cmocka_unit_test(handshake_refuses_its_own_ephemeral),
         cmocka_unit_test(handshake_binds_bit_255_of_an_ephemeral),
         cmocka_unit_test(bye_is_said_once_for_four_reasons_before_the_handshake_is_done),

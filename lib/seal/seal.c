@@ -245,7 +245,6 @@ static void split(struct lintel_seal *seal)
     lintelp_symmetric_split(&seal->handshake->symmetric, initiator ? &seal->out : &seal->in,
                             initiator ? &seal->in : &seal->out);
     memcpy(seal->id, seal->handshake->symmetric.h, sizeof seal->id);
-    seal->split = 1;
     drop_handshake(seal);
 }
 
@@ -413,6 +412,12 @@ static int take_hello(struct lintel_seal *seal, struct lintel_seal_item *item, c
     return 1;
 }
 
+static int more(struct lintel_seal_item *item, size_t need)
+{
+    item->need = need;
+    return 0;
+}
+
 int lintel_seal_next(struct lintel_seal *seal, struct lintel_seal_item *item, void *bytes,
                      size_t size, struct lintel_error *error)
 {
@@ -430,15 +435,13 @@ int lintel_seal_next(struct lintel_seal *seal, struct lintel_seal_item *item, vo
     }
     if (seal->in_last && size > 0)
         return fail(seal, LINTEL_E_SEAL, "bytes behind the last record", error);
-    item->need = LINTEL_HEADER_SIZE;
     if (size < LINTEL_HEADER_SIZE)
-        return 0;
+        return more(item, LINTEL_HEADER_SIZE);
     why = judge(seal, &head, at);
     if (why != NULL)
         return refuse_header(seal, at, why, error);
-    item->need = LINTEL_HEADER_SIZE + head.length;
-    if (size < item->need)
-        return 0;
+    if (head.length > size - LINTEL_HEADER_SIZE)
+        return more(item, LINTEL_HEADER_SIZE + head.length);
     if (head.type == LINTEL_BYE) {
         seal->said = lintel_get_u32be(at + LINTEL_HEADER_SIZE);
         return fail(seal, LINTEL_E_REFUSED, "", error);

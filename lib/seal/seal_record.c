@@ -31,7 +31,7 @@ int lintelp_seal_open(struct lintel_seal *seal, struct lintel_seal_item *item, u
 {
     size_t size = length - LINTEL_SEAL_TAG_SIZE;
 
-    if (!seal->split || verify(seal, bytes, size) < 0) {
+    if (verify(seal, bytes, size) < 0) {
         (void)lintelp_seal_latch(seal, LINTEL_E_SEAL, "a record does not verify");
         return lintelp_seal_explain(seal, error);
     }

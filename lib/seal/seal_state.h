@@ -60,7 +60,6 @@ struct lintel_seal {
     uint8_t state;                       /* enum lintel_seal_state */
     uint8_t due;                         /* enum lintel_seal_due */
     unsigned done : 1;                   /* the handshake is, for this side */
-    unsigned split : 1;                  /* in and out have their keys */
     unsigned greeted : 1;                /* an initiator's first message was written */
     unsigned ik : 1;                     /* the pattern of this session */
     unsigned in_last : 1;                /* the peer's last record was opened */
