@@ -14,6 +14,7 @@ give_up()
 
 has() { command -v "$1" >/dev/null 2>&1; }
 has_headers() { echo '#include <stdio.h>' | "${CC:-cc}" -E - >/dev/null 2>&1; }
+has_module() { has python3 && python3 -c "import $1"; } 2>/dev/null
 has_library() { has pkg-config && pkg-config --exists "$1"; }
 
 # want PACKAGE TEST...: notes a Debian package as missing unless the test passes.
@@ -46,6 +47,7 @@ want_testing()
     want libcmocka-dev has_library cmocka
     want libsodium-dev has_library libsodium
     want python3 has python3
+    want python3-cryptography has_module cryptography
     want g++ has g++
     want clang-format-14 has clang-format-14
     want groff-base has groff
