@@ -1942,6 +1942,163 @@ static void stream_idle_costs_little(void **state)
     }
 }
 
+/* Trimmed after every step, it goes on as if nothing had been: offsets, counts, views, the error.
+ */
+static void stream_trimmed_goes_on_where_it_was(void **state)
+{
+    static uint8_t shared[65536], wire[WIRE_MAX];
+    const size_t lengths[] = {0, 5, 5000, 70000, 1};
+    struct lintel_stream_options options = LINTEL_STREAM_OPTIONS_INIT;
+
+    (void)state;
+    for (size_t step = 1; step < 200000; step = step * 3 + 1) {
+        struct lintel_stream *stream;
+        struct lintel_counters counters;
+        struct lintel_frame frame;
+        struct lintel_error error;
+        size_t used = 0, at = 0, offset = 0, step_now;
+        uint32_t id = 0;
+        int peer, rc = 0;
+        options.receive_buffer = step % 2 ? shared : NULL;
+        options.receive_buffer_size = sizeof shared;
+        stream = stream_and_peer(&peer, &options);
+        for (uint32_t i = 0; i < 5; i++)
+            encode(wire, &used, i + 1, step < 10 && lengths[i] > 100 ? 100 : lengths[i]);
+        memcpy(wire + used, "GET / HTTP/1.1\r\n", 16);
+        used += 16;
+        while (at < used) {
+            step_now = used - at < step ? used - at : step;
+            write_all(peer, wire + at, step_now);
+            at += step_now;
+            while ((rc = lintel_stream_recv(stream, &frame, 0)) == 1) {
+                expect_frame(&frame, ++id, frame.length);
+                assert_int_equal(frame.offset, offset);
+                offset += 16 + frame.length;
+                lintel_stream_trim(stream);
+            }
+            lintel_stream_trim(stream);
+        }
+        assert_int_equal(rc, LINTEL_E_MISMATCH);
+        lintel_stream_error(stream, &error);
+        assert_int_equal(error.at, offset);
+        assert_int_equal(id, 5);
+        lintel_stream_counters(stream, &counters);
+        assert_int_equal(counters.frames_in, 5);
+        assert_int_equal(counters.bytes_in, used);
+        lintel_stream_close(stream);
+        close(peer);
+    }
+}
+
+/* What is given back and cannot be had again is an error of that call alone. */
+static void stream_trimmed_survives_failing_memory(void **state)
+{
+    struct lintel_stream_options options = LINTEL_STREAM_OPTIONS_INIT;
+    struct memory memory = new_memory();
+    struct lintel_stream *stream;
+    struct lintel_frame frame;
+    static uint8_t wire[WIRE_MAX];
+    size_t used = 0;
+    int peer;
+
+    (void)state;
+    memory.allocator.user = &memory;
+    options.allocator = &memory.allocator;
+    stream = stream_and_peer(&peer, &options);
+    encode(wire, &used, 1, 10);
+    write_all(peer, wire, used);
+    for (int i = 1; i <= 2; i++) {
+        memory.fail_at = i;
+        assert_int_equal(lintel_stream_recv(stream, &frame, 0), LINTEL_E_NOMEM);
+        expect_error(stream, LINTEL_E_NOMEM, "out of memory");
+        memory.fail_at = i;
+        assert_int_equal(send_n(stream, 1, 5, 0), LINTEL_E_NOMEM);
+        expect_unsent(stream, 0, 0);
+        assert_int_equal(lintel_stream_memory(stream), 0);
+    }
+    expect_recv(stream, 1, 10);
+    assert_int_equal(send_n(stream, 1, 5, 0), LINTEL_OK);
+    assert_int_equal(lintel_stream_flush(stream, 0), 1);
+    assert_int_equal(read_all(peer, wire, sizeof wire), 21);
+    lintel_stream_close(stream);
+    assert_int_equal(memory.blocks, 0);
+    close(peer);
+}
+
+/* Nothing that a stream has still to say is given back. */
+static void stream_trim_keeps_what_there_is_to_say(void **state)
+{
+    struct lintel_stream_options options = LINTEL_STREAM_OPTIONS_INIT;
+    struct lintel_frame frame;
+    struct lintel_stream *stream;
+    struct lintel_error error;
+    int peer;
+
+    (void)state;
+    options.max_frame = 10;
+    stream = stream_and_peer(&peer, &options);
+    assert_int_equal(lintel_stream_recv(stream, &frame, 1), LINTEL_E_TIMEOUT);
+    lintel_stream_trim(stream);
+    expect_error(stream, LINTEL_E_TIMEOUT, "no whole frame came in time");
+    assert_int_equal(send_n(stream, 1, 11, 0), LINTEL_E_TOO_LARGE);
+    lintel_stream_trim(stream);
+    expect_error(stream, LINTEL_E_TOO_LARGE, "a payload of 11 bytes exceeds the limit of 10");
+    assert_int_equal(send_n(stream, 1, 5, 0), LINTEL_OK);
+    close(peer);
+    assert_int_equal(lintel_stream_flush(stream, 0), LINTEL_E_CLOSED);
+    lintel_stream_trim(stream);
+    expect_unsent(stream, 1, 21);
+    lintel_stream_error(stream, &error);
+    assert_int_equal(error.system, EPIPE);
+    assert_int_equal(lintel_stream_recv(stream, &frame, 0), LINTEL_E_END);
+    lintel_stream_trim(stream);
+    assert_int_equal(lintel_stream_recv(stream, &frame, 0), LINTEL_E_END);
+    assert_int_equal(lintel_stream_flush(stream, 0), LINTEL_E_CLOSED);
+    assert_int_equal(lintel_stream_wants(stream), 0);
+    lintel_stream_close(stream);
+}
+
+static void stream_options_may_be_shared(void **state)
+{
+    struct lintel_stream_options options = LINTEL_STREAM_OPTIONS_INIT;
+    struct memory memory = new_memory();
+    struct lintel_stream *streams[4];
+    struct lintel_frame frame;
+    static uint8_t wire[WIRE_MAX];
+    size_t used = 0, alone;
+    int peers[4];
+
+    (void)state;
+    memory.allocator.user = &memory;
+    options.allocator = &memory.allocator;
+    options.max_frame = 10;
+    streams[0] = stream_and_peer(&peers[0], &options);
+    alone = memory.held;
+    options = (struct lintel_stream_options)LINTEL_STREAM_OPTIONS_INIT;
+    options.allocator = &memory.allocator;
+    options.max_frame = 20;
+    options.shared = 1;
+    for (int i = 1; i < 4; i++)
+        streams[i] = stream_and_peer(&peers[i], &options);
+    assert_true(memory.held - alone <= 3 * (alone - sizeof options));
+    encode(wire, &used, 1, 21);
+    for (int i = 3; i >= 0; i--) {
+        assert_int_equal(send_n(streams[i], 1, i > 0 ? 20 : 10, 0), LINTEL_OK);
+        assert_int_equal(send_n(streams[i], 1, i > 0 ? 21 : 11, 0), LINTEL_E_TOO_LARGE);
+        write_all(peers[i], wire, used);
+        assert_int_equal(lintel_stream_recv(streams[i], &frame, 0), LINTEL_E_TOO_LARGE);
+        lintel_stream_close(streams[i]);
+        close(peers[i]);
+    }
+    assert_int_equal(memory.blocks, 0);
+    options.max_frame = UINT64_MAX;
+    make_pair(peers, 0);
+    assert_int_equal(lintel_stream_new(&streams[0], peers[0], peers[0], &options, NULL),
+                     LINTEL_E_RANGE);
+    assert_int_equal(memory.blocks, 0);
+    close(peers[1]);
+}
+
 /* Bytes that a stream holds are what came, however much is promised. */
 static void stream_holds_what_came_not_what_is_promised(void **state)
 {
@@ -2121,6 +2278,10 @@ int main(void)
         TEST(stream_shared_buffer_serves_many),
         TEST(stream_traces_frames_both_ways),
         TEST(stream_idle_costs_little),
+        TEST(stream_trimmed_goes_on_where_it_was),
+        TEST(stream_trimmed_survives_failing_memory),
+        TEST(stream_trim_keeps_what_there_is_to_say),
+        TEST(stream_options_may_be_shared),
         TEST(stream_holds_what_came_not_what_is_promised),
         TEST(stream_decoder_errors_are_sticky_and_come_after_frames),
         TEST(stream_shutdown_waits_for_the_queue),

@@ -58,10 +58,13 @@ struct lintel_stream_options {
     lintel_trace *trace; /* NULL: none */
     void *trace_user;
     uint32_t max_fds; /* descriptors that a frame, or a message, may bring; 0: none are taken */
+    int shared; /* 1: these options themselves are kept until lintel_stream_close() of the last
+                   stream that was made with them, and not changed: many streams have them once;
+                   0: each stream copies them */
 };
-#define LINTEL_STREAM_OPTIONS_INIT                                            \
-    {                                                                         \
-        sizeof(struct lintel_stream_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 \
+#define LINTEL_STREAM_OPTIONS_INIT                                               \
+    {                                                                            \
+        sizeof(struct lintel_stream_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 \
     }
 
 /* ---- life ------------------------------------------------------------------------------------ */
@@ -399,7 +402,8 @@ const struct lintel_layout *lintel_stream_layout(const struct lintel_stream *str
 LINTEL_API
 size_t lintel_stream_memory(const struct lintel_stream *stream);
 
-/* Give back storage that is not needed now; for streams that fall idle. Ends the life of views. */
+/* Give back storage that is not needed now; for streams that fall idle. One between two frames,
+ * with nothing queued and no error, then has none. Ends the life of views. */
 LINTEL_API
 void lintel_stream_trim(struct lintel_stream *stream);
 

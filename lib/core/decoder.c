@@ -48,6 +48,13 @@ static int refuse_limit(struct lintel_error *error, uint64_t asked, uint64_t mos
     return LINTEL_E_RANGE;
 }
 
+int lintelp_decoder_check(const struct lintel_decoder_options *o, struct lintel_error *error)
+{
+    uint64_t most = lintelp_or_default(o->layout)->length_max;
+
+    return o->max_frame > most ? refuse_limit(error, o->max_frame, most) : LINTEL_OK;
+}
+
 int lintel_decoder_new(struct lintel_decoder **out, const struct lintel_decoder_options *options,
                        struct lintel_error *error)
 {
@@ -56,13 +63,15 @@ int lintel_decoder_new(struct lintel_decoder **out, const struct lintel_decoder_
     struct lintel_decoder *d;
     const struct lintel_layout *layout;
     uint64_t most;
+    int rc;
 
     if (out == NULL || o->size != sizeof *o)
         return lintelp_fail(error, LINTEL_E_USAGE, 0, "decoder: NULL, or options of another size");
-    layout = o->layout != NULL ? o->layout : lintel_layout_default();
+    rc = lintelp_decoder_check(o, error);
+    if (rc < 0)
+        return rc;
+    layout = lintelp_or_default(o->layout);
     most = layout->length_max;
-    if (o->max_frame > most)
-        return refuse_limit(error, o->max_frame, most);
     d = lintelp_resize(o->allocator, NULL, sizeof *d);
     if (d == NULL)
         return lintelp_fail(error, LINTEL_E_NOMEM, 0, "decoder: out of memory");
@@ -178,6 +187,17 @@ void lintel_decoder_reset(struct lintel_decoder *d)
     d->given_header = 0;
     d->given_left = 0;
     d->offset = d->need = d->skip = d->skip_left = d->skipped = 0;
+}
+
+int lintelp_decoder_rests(const struct lintel_decoder *d)
+{
+    return d->status == LINTEL_OK && !d->ended && d->begin == d->end && d->at == d->size &&
+           d->need == 0 && d->given_header == 0 && d->skip == 0 && d->skipped == 0 && d->lent == 0;
+}
+
+void lintelp_decoder_begin_at(struct lintel_decoder *d, uint64_t offset)
+{
+    d->offset = offset;
 }
 
 /* ---- storage --------------------------------------------------------------------------------- */

@@ -47,8 +47,8 @@ int lintelp_poll(struct pollfd *fds, nfds_t count, struct lintelp_deadline *dead
 
 /* One end of a connection. */
 struct lintelp_end {
-    int fd;
-    int is_socket; /* else a pipe, a terminal, a file: read and write */
+    signed fd : 31;         /* -1: closed */
+    unsigned is_socket : 1; /* else a pipe, a terminal, a file: read and write */
 };
 
 /* Look at a descriptor. Returns 0, or -1 with errno. */

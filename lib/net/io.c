@@ -100,8 +100,8 @@ int lintelp_end_init(struct lintelp_end *end, int fd)
 
     if (fstat(fd, &status) != 0)
         return -1;
-    end->fd = fd;
-    end->is_socket = S_ISSOCK(status.st_mode);
+    end->fd = fd & (INT_MAX >> 1);
+    end->is_socket = S_ISSOCK(status.st_mode) ? 1 : 0;
     return 0;
 }
 

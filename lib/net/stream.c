@@ -20,32 +20,70 @@ static void close_both(int in, int out)
         close(out);
 }
 
-static int new_decoder(struct lintel_stream *s, const struct lintel_stream_options *o,
-                       struct lintel_error *error)
+static struct lintel_decoder_options decoder_options(const struct lintel_stream_options *o)
 {
     struct lintel_decoder_options options = LINTEL_DECODER_OPTIONS_INIT;
-    uint64_t most;
-    int rc;
 
     options.layout = o->layout;
     options.allocator = o->allocator;
     options.max_frame = o->max_frame;
     options.max_memory = o->max_memory;
-    rc = lintel_decoder_new(&s->decoder, &options, error);
-    if (rc < 0)
-        return rc;
-    s->layout = lintel_decoder_layout(s->decoder);
-    most = lintel_layout_length_max(s->layout);
-    s->max_frame = o->max_frame;
-    if (s->max_frame == 0)
-        s->max_frame = most < LINTEL_FRAME_LIMIT ? most : LINTEL_FRAME_LIMIT;
-    s->max_message = o->max_message != 0 ? o->max_message : LINTEL_MESSAGE_LIMIT;
-    if (s->max_message < s->max_frame && o->max_message == 0)
-        s->max_message = s->max_frame;
-    s->max_memory = o->max_memory != 0 ? o->max_memory : s->max_frame + ((uint64_t)1 << 20);
-    s->overhead =
-        (uint16_t)(lintel_layout_header_max(s->layout) + lintel_layout_trailer_max(s->layout));
+    return options;
+}
+
+static void free_work(struct lintel_stream *s)
+{
+    const struct lintel_allocator *allocator = s->options->allocator;
+    struct lintelp_work *w = s->work;
+
+    lintelp_queue_drop(&w->queue);
+    lintelp_dialogue_free(s);
+    lintelp_fds_free(s);
+    if (w->ahead != NULL)
+        (void)lintelp_resize(allocator, w->ahead, 0);
+    if (w->detail != NULL)
+        (void)lintelp_resize(allocator, w->detail, 0);
+    lintel_decoder_free(w->decoder);
+    (void)lintelp_resize(allocator, w, 0);
+    s->work = NULL;
+}
+
+/* What was received so far was given out: there the decoder begins. Returns LINTEL_OK or not, and
+ * the work may be made in part. */
+static int fill_work(struct lintel_stream *s)
+{
+    const struct lintel_stream_options *o = s->options;
+    struct lintel_decoder_options options = decoder_options(o);
+    struct lintelp_work *w = s->work;
+    uint64_t most;
+
+    if (lintelp_fds_open(s) < 0 || lintel_decoder_new(&w->decoder, &options, NULL) < 0)
+        return LINTEL_E_NOMEM;
+    lintelp_decoder_begin_at(w->decoder, s->counters.bytes_in);
+    w->layout = lintel_decoder_layout(w->decoder);
+    most = lintel_layout_length_max(w->layout);
+    w->max_frame = o->max_frame;
+    if (w->max_frame == 0)
+        w->max_frame = most < LINTEL_FRAME_LIMIT ? most : LINTEL_FRAME_LIMIT;
+    w->max_message = o->max_message != 0 ? o->max_message : LINTEL_MESSAGE_LIMIT;
+    if (w->max_message < w->max_frame && o->max_message == 0)
+        w->max_message = w->max_frame;
+    w->max_memory = o->max_memory != 0 ? o->max_memory : w->max_frame + ((uint64_t)1 << 20);
+    w->overhead = lintel_layout_header_max(w->layout) + lintel_layout_trailer_max(w->layout);
     return LINTEL_OK;
+}
+
+int lintelp_stream_make_work(struct lintel_stream *s)
+{
+    s->work = lintelp_resize(s->options->allocator, NULL, sizeof *s->work);
+    if (s->work != NULL) {
+        memset(s->work, 0, sizeof *s->work);
+        lintelp_queue_init(&s->work->queue, s->options->allocator);
+        if (fill_work(s) == LINTEL_OK)
+            return LINTEL_OK;
+        free_work(s);
+    }
+    return lintelp_stream_note(s, LINTEL_E_NOMEM, 0, ABOUT_NOTHING);
 }
 
 /* A socket of datagrams or of packets has no bytes one behind the other. */
@@ -64,26 +102,41 @@ static int check_type(int fd, struct lintel_error *error)
     return LINTEL_E_UNSUPPORTED;
 }
 
-static int fill_in(struct lintel_stream *s, int in, int out, const struct lintel_stream_options *o,
-                   struct lintel_error *error)
+/* A stream whose own options lie behind it. */
+struct own {
+    struct lintel_stream stream;
+    struct lintel_stream_options options;
+};
+
+static struct lintel_stream *allocate(const struct lintel_stream_options *o)
 {
+    struct own *own =
+        lintelp_resize(o->allocator, NULL, o->shared ? sizeof own->stream : sizeof *own);
+
+    if (own == NULL)
+        return NULL;
+    memset(&own->stream, 0, sizeof own->stream);
+    own->stream.options = o;
+    if (!o->shared) {
+        own->options = *o;
+        own->stream.options = &own->options;
+    }
+    return &own->stream;
+}
+
+static int check(struct lintel_stream *s, int in, int out, struct lintel_error *error)
+{
+    struct lintel_decoder_options options = decoder_options(s->options);
     int rc;
 
-    memset(s, 0, sizeof *s);
-    s->allocator = o->allocator;
-    s->receive_buffer = o->receive_buffer_size > 0 ? o->receive_buffer : NULL;
-    s->receive_size = o->receive_buffer_size;
-    s->trace = o->trace;
-    s->trace_user = o->trace_user;
-    s->frame_timeout_ms = o->frame_timeout_ms;
     if (lintelp_end_init(&s->in, in) != 0 || lintelp_end_init(&s->out, out) != 0)
         return lintelp_fail_errno(error, errno, "a descriptor for a stream", "");
     rc = check_type(in, error);
     if (rc == LINTEL_OK && out != in)
         rc = check_type(out, error);
     if (rc == LINTEL_OK)
-        rc = lintelp_fds_open(s, o, error);
-    return rc == LINTEL_OK ? new_decoder(s, o, error) : rc;
+        rc = lintelp_fds_check_options(s->options, error);
+    return rc == LINTEL_OK ? lintelp_decoder_check(&options, error) : rc;
 }
 
 int lintel_stream_new(struct lintel_stream **stream, int in, int out,
@@ -97,18 +150,16 @@ int lintel_stream_new(struct lintel_stream **stream, int in, int out,
     if (stream == NULL || in < 0 || out < 0 || o->size != sizeof *o)
         rc = lintelp_fail(error, LINTEL_E_USAGE, 0,
                           "stream: NULL, no descriptor, or options of another size");
-    else if ((s = lintelp_resize(o->allocator, NULL, sizeof *s)) == NULL)
+    else if ((s = allocate(o)) == NULL)
         rc = lintelp_fail(error, LINTEL_E_NOMEM, 0, "stream: out of memory");
     else
-        rc = fill_in(s, in, out, o, error);
+        rc = check(s, in, out, error);
     if (rc == LINTEL_OK) {
         *stream = s;
         return rc;
     }
-    if (s != NULL) {
-        lintelp_fds_free(s);
+    if (s != NULL)
         (void)lintelp_resize(o->allocator, s, 0);
-    }
     close_both(in, out);
     return rc;
 }
@@ -131,16 +182,10 @@ void lintel_stream_close(struct lintel_stream *stream)
 {
     if (stream == NULL)
         return;
-    lintelp_queue_free(stream->queue);
-    lintelp_dialogue_free(stream);
-    lintelp_fds_free(stream);
-    if (stream->ahead != NULL)
-        (void)lintelp_resize(stream->allocator, stream->ahead, 0);
-    if (stream->detail != NULL)
-        (void)lintelp_resize(stream->allocator, stream->detail, 0);
+    if (stream->work != NULL)
+        free_work(stream);
     close_both(stream->in.fd, stream->out.fd);
-    lintel_decoder_free(stream->decoder);
-    (void)lintelp_resize(stream->allocator, stream, 0);
+    (void)lintelp_resize(stream->options->allocator, stream, 0);
 }
 
 /* ---- errors ---------------------------------------------------------------------------------- */
@@ -148,10 +193,28 @@ void lintel_stream_close(struct lintel_stream *stream)
 int lintelp_stream_note(struct lintel_stream *stream, int status, int number,
                         enum lintelp_about about)
 {
-    stream->last_status = (int16_t)status;
-    stream->last_errno = number;
+    stream->last_status = (int8_t)status;
     stream->last_about = (uint8_t)about;
+    if (stream->work != NULL)
+        stream->work->last_errno = number;
     return status;
+}
+
+int lintelp_stream_note_in(struct lintel_stream *stream)
+{
+    return lintelp_stream_note(stream, stream->in_status,
+                               stream->work != NULL ? stream->work->in_errno : 0, stream->in_about);
+}
+
+int lintelp_stream_note_out(struct lintel_stream *stream)
+{
+    return lintelp_stream_note(stream, stream->out_status,
+                               stream->work != NULL ? stream->work->out_errno : 0, ABOUT_SEND);
+}
+
+static int last_errno(const struct lintel_stream *s)
+{
+    return s->work != NULL ? s->work->last_errno : 0;
 }
 
 static void say_unsent(const struct lintel_stream *s, struct lintelp_text *text)
@@ -168,9 +231,9 @@ static void say_unsent(const struct lintel_stream *s, struct lintelp_text *text)
 static void say_begun(const struct lintel_stream *s, struct lintelp_text *text)
 {
     lintelp_text_str(text, "frame at byte ");
-    lintelp_text_u64(text, lintel_decoder_offset(s->decoder));
+    lintelp_text_u64(text, lintel_stream_offset(s));
     lintelp_text_str(text, ": not whole within ");
-    lintelp_text_i64(text, s->frame_timeout_ms);
+    lintelp_text_i64(text, s->options->frame_timeout_ms);
     lintelp_text_str(text, " ms of its first byte");
 }
 
@@ -186,11 +249,11 @@ static void say(const struct lintel_stream *s, struct lintelp_text *text)
     switch ((enum lintelp_about)s->last_about) {
     case ABOUT_RECEIVE:
         lintelp_text_str(text, "receive");
-        lintelp_text_errno(text, s->last_errno);
+        lintelp_text_errno(text, last_errno(s));
         break;
     case ABOUT_SEND:
         lintelp_text_str(text, "send");
-        lintelp_text_errno(text, s->last_errno);
+        lintelp_text_errno(text, last_errno(s));
         lintelp_text_str(text, "; ");
         say_unsent(s, text);
         break;
@@ -215,6 +278,7 @@ static void say(const struct lintel_stream *s, struct lintelp_text *text)
 
 void lintel_stream_error(const struct lintel_stream *stream, struct lintel_error *out)
 {
+    const struct lintelp_work *w = stream != NULL ? stream->work : NULL;
     struct lintelp_text text;
 
     if (out == NULL)
@@ -222,28 +286,28 @@ void lintel_stream_error(const struct lintel_stream *stream, struct lintel_error
     text = lintelp_error(out, stream != NULL ? stream->last_status : LINTEL_OK, 0);
     if (stream == NULL || stream->last_status == LINTEL_OK)
         return;
-    if (stream->last_about == ABOUT_DECODER) {
-        lintel_decoder_error(stream->decoder, out);
+    if (stream->last_about == ABOUT_DECODER && w != NULL) {
+        lintel_decoder_error(w->decoder, out);
         if (out->status == stream->last_status)
             return;
         text = lintelp_error(out, stream->last_status, 0);
     }
-    if (stream->last_about == ABOUT_FDS && stream->fds->error != NULL) {
-        *out = *stream->fds->error;
+    if (stream->last_about == ABOUT_FDS && w != NULL && w->fds != NULL && w->fds->error != NULL) {
+        *out = *w->fds->error;
         return;
     }
-    if (stream->last_about == ABOUT_MESSAGE && stream->dialogue != NULL) {
-        *out = stream->dialogue->error;
+    if (stream->last_about == ABOUT_MESSAGE && w != NULL && w->dialogue != NULL) {
+        *out = w->dialogue->error;
         return;
     }
-    if (stream->last_about == ABOUT_DETAIL && stream->detail != NULL) {
-        *out = *stream->detail;
+    if (stream->last_about == ABOUT_DETAIL && w != NULL && w->detail != NULL) {
+        *out = *w->detail;
         return;
     }
     say(stream, &text);
-    out->system = stream->last_errno;
+    out->system = last_errno(stream);
     if (stream->last_about == ABOUT_RECEIVE || stream->last_about == ABOUT_BEGUN)
-        out->at = lintel_decoder_offset(stream->decoder);
+        out->at = lintel_stream_offset(stream);
 }
 
 /* ---- asking ---------------------------------------------------------------------------------- */
@@ -270,44 +334,52 @@ void lintel_stream_counters(const struct lintel_stream *stream, struct lintel_co
 
 const struct lintel_layout *lintel_stream_layout(const struct lintel_stream *stream)
 {
-    return stream != NULL ? stream->layout : NULL;
+    if (stream == NULL)
+        return NULL;
+    return stream->options->layout != NULL ? stream->options->layout : lintel_layout_default();
 }
 
 size_t lintel_stream_memory(const struct lintel_stream *stream)
 {
+    const struct lintelp_work *w = stream != NULL ? stream->work : NULL;
     size_t held;
 
-    if (stream == NULL)
+    if (w == NULL)
         return 0;
-    held = lintel_decoder_memory(stream->decoder);
-    if (stream->queue != NULL)
-        held += lintelp_queue_memory(stream->queue);
-    if (stream->dialogue != NULL)
-        held += sizeof *stream->dialogue + lintel_assembler_memory(stream->dialogue->assembler);
-    if (stream->ahead != NULL)
-        held += sizeof *stream->ahead + stream->ahead->capacity;
+    held = lintel_decoder_memory(w->decoder) + lintelp_queue_memory(&w->queue);
+    if (w->dialogue != NULL)
+        held += sizeof *w->dialogue + lintel_assembler_memory(w->dialogue->assembler);
+    if (w->ahead != NULL)
+        held += sizeof *w->ahead + w->ahead->capacity;
     return held + lintelp_fds_memory(stream);
+}
+
+/* Nothing is under way, and there is no error of which more is to be said than its status. */
+static int is_idle(const struct lintel_stream *s)
+{
+    const struct lintelp_work *w = s->work;
+
+    return s->in_status == LINTEL_OK && s->out_status == LINTEL_OK && w->in_errno == 0 &&
+           w->last_errno == 0 && w->detail == NULL && w->dialogue == NULL && w->ahead == NULL &&
+           lintelp_queue_size(&w->queue) == 0 && lintelp_decoder_rests(w->decoder) &&
+           lintelp_fds_rest(w->fds);
 }
 
 void lintel_stream_trim(struct lintel_stream *stream)
 {
-    struct lintelp_ahead *ahead;
+    struct lintelp_work *w = stream != NULL ? stream->work : NULL;
 
-    if (stream == NULL)
+    if (w == NULL)
         return;
-    lintel_decoder_trim(stream->decoder);
+    lintel_decoder_trim(w->decoder);
     lintelp_fds_trim(stream);
-    ahead = stream->ahead;
-    if (ahead != NULL && ahead->head == ahead->tail) {
-        (void)lintelp_resize(stream->allocator, ahead, 0);
-        stream->ahead = NULL;
+    if (w->ahead != NULL && w->ahead->head == w->ahead->tail) {
+        (void)lintelp_resize(stream->options->allocator, w->ahead, 0);
+        w->ahead = NULL;
     }
-    if (stream->queue == NULL || lintelp_queue_size(stream->queue) > 0)
-        return;
-    lintelp_queue_trim(stream->queue);
-    if (stream->queue->lost_frames == 0 && stream->queue->lost_bytes == 0) {
-        lintelp_queue_free(stream->queue);
-        stream->queue = NULL;
-        stream->plain_below = 0;
-    }
+    lintelp_queue_trim(&w->queue);
+    if (lintelp_queue_size(&w->queue) == 0)
+        w->plain_below = 0;
+    if (is_idle(stream))
+        free_work(stream);
 }

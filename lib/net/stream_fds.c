@@ -15,7 +15,7 @@
 struct lintelp_fds *lintelp_fds_alloc(const struct lintel_stream *s, size_t count)
 {
     size_t size = sizeof(struct lintelp_fds) + count * sizeof(int);
-    struct lintelp_fds *set = lintelp_resize(s->allocator, NULL, size);
+    struct lintelp_fds *set = lintelp_resize(s->options->allocator, NULL, size);
 
     if (set != NULL)
         memset(set, 0, size);
@@ -29,44 +29,50 @@ void lintelp_fds_close(const struct lintel_stream *s, struct lintelp_fds **list)
         for (uint32_t i = 0; i < set->count; i++)
             close(set->fd[i]);
         *list = set->next;
-        (void)lintelp_resize(s->allocator, set, 0);
+        (void)lintelp_resize(s->options->allocator, set, 0);
     }
 }
 
 int lintelp_fds_new(struct lintel_stream *s)
 {
-    if (s->fds != NULL)
+    if (s->work->fds != NULL)
         return LINTEL_OK;
-    s->fds = lintelp_resize(s->allocator, NULL, sizeof *s->fds);
-    if (s->fds == NULL)
+    s->work->fds = lintelp_resize(s->options->allocator, NULL, sizeof *s->work->fds);
+    if (s->work->fds == NULL)
         return LINTEL_E_NOMEM;
-    memset(s->fds, 0, sizeof *s->fds);
-    s->fds->out_end = &s->fds->out;
+    memset(s->work->fds, 0, sizeof *s->work->fds);
+    s->work->fds->out_end = &s->work->fds->out;
     return LINTEL_OK;
 }
 
 void lintelp_fds_free(struct lintel_stream *s)
 {
-    if (s->fds == NULL)
+    if (s->work->fds == NULL)
         return;
     lintelp_fds_stop(s);
     lintelp_fds_expire(s);
     lintelp_fds_drop(s);
-    lintelp_fds_close(s, &s->fds->spare);
-    if (s->fds->error != NULL)
-        (void)lintelp_resize(s->allocator, s->fds->error, 0);
-    (void)lintelp_resize(s->allocator, s->fds, 0);
-    s->fds = NULL;
+    lintelp_fds_close(s, &s->work->fds->spare);
+    if (s->work->fds->error != NULL)
+        (void)lintelp_resize(s->options->allocator, s->work->fds->error, 0);
+    (void)lintelp_resize(s->options->allocator, s->work->fds, 0);
+    s->work->fds = NULL;
 }
 
 void lintelp_fds_trim(struct lintel_stream *s)
 {
-    if (s->fds == NULL)
+    if (s->work->fds == NULL)
         return;
     lintelp_fds_expire(s);
-    lintelp_fds_close(s, &s->fds->spare);
-    if (s->fds->max_in == 0 && s->fds->out == NULL)
+    lintelp_fds_close(s, &s->work->fds->spare);
+    if (s->work->fds->max_in == 0 && s->work->fds->out == NULL)
         lintelp_fds_free(s);
+}
+
+int lintelp_fds_rest(const struct lintelp_stream_fds *fds)
+{
+    return fds == NULL || (fds->in == NULL && fds->announced == NULL && fds->given == NULL &&
+                           fds->out == NULL && fds->error == NULL && !fds->awaited);
 }
 
 /* Received ones have room for all that a frame may bring. */
@@ -81,7 +87,7 @@ static size_t memory_of(const struct lintelp_fds *list, size_t room)
 
 size_t lintelp_fds_memory(const struct lintel_stream *s)
 {
-    const struct lintelp_stream_fds *fds = s->fds;
+    const struct lintelp_stream_fds *fds = s->work->fds;
     size_t size;
 
     if (fds == NULL)

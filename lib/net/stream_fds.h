@@ -1,6 +1,6 @@
 /*
- * Descriptors on a stream; proto/lintel.md, "FDS". A stream that takes some has this from its
- * beginning, another one from its first lintel_stream_send_fds() on.
+ * Descriptors on a stream; proto/lintel.md, "FDS". A stream that takes some has this as long as it
+ * has work, another one from its first lintel_stream_send_fds() on.
  *
  * The system hands descriptors over with a run of bytes, in which the first byte that they were
  * sent with lies somewhere: it joins to them what came before, and nothing of what came behind. So
@@ -50,6 +50,8 @@ int lintelp_fds_new(struct lintel_stream *stream);
 void lintelp_fds_free(struct lintel_stream *stream);
 /* Give back what is not needed, and what was given out. */
 void lintelp_fds_trim(struct lintel_stream *stream);
+/* Whether nothing is known or held that would be missed; NULL: so it is. */
+int lintelp_fds_rest(const struct lintelp_stream_fds *fds);
 /* Bytes of storage. */
 size_t lintelp_fds_memory(const struct lintel_stream *stream);
 
@@ -63,15 +65,19 @@ int lintelp_fds_is_unix(const struct lintelp_end *end);
 
 /* ---- stream_fds_recv.c ----------------------------------------------------------------------- */
 
-/* What the options say of descriptors. Returns LINTEL_OK, LINTEL_E_RANGE, LINTEL_E_UNSUPPORTED or
- * LINTEL_E_NOMEM. */
-int lintelp_fds_open(struct lintel_stream *stream, const struct lintel_stream_options *options,
-                     struct lintel_error *error);
+/* What the options say of descriptors. Returns LINTEL_OK, LINTEL_E_RANGE or LINTEL_E_UNSUPPORTED.
+ */
+int lintelp_fds_check_options(const struct lintel_stream_options *options,
+                              struct lintel_error *error);
+/* Make the state of a stream that takes some. Returns LINTEL_OK or LINTEL_E_NOMEM. */
+int lintelp_fds_open(struct lintel_stream *stream);
 
 /* Whether this stream takes descriptors; the calls below are for those that do. */
 static inline int lintelp_fds_taken(const struct lintel_stream *stream)
 {
-    return stream->fds != NULL && stream->fds->max_in > 0;
+    const struct lintelp_stream_fds *fds = stream->work->fds;
+
+    return fds != NULL && fds->max_in > 0;
 }
 
 /* Receive as lintelp_read() does, with the descriptors that come. Returns as that; with ENOMEM

@@ -11,8 +11,7 @@
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
-int lintelp_fds_open(struct lintel_stream *s, const struct lintel_stream_options *o,
-                     struct lintel_error *error)
+int lintelp_fds_check_options(const struct lintel_stream_options *o, struct lintel_error *error)
 {
     if (o->max_fds == 0)
         return LINTEL_OK;
@@ -22,25 +21,34 @@ int lintelp_fds_open(struct lintel_stream *s, const struct lintel_stream_options
     if (o->layout != NULL && !lintel_layout_is_lintel(o->layout))
         return lintelp_fail(error, LINTEL_E_UNSUPPORTED, 0,
                             "descriptors travel under lintel's own layout");
+    return LINTEL_OK;
+}
+
+int lintelp_fds_open(struct lintel_stream *s)
+{
+    uint32_t most = s->options->max_fds;
+
+    if (most == 0)
+        return LINTEL_OK;
     if (lintelp_fds_new(s) < 0)
-        return lintelp_fail(error, LINTEL_E_NOMEM, 0, "stream: out of memory");
-    s->fds->max_in = (uint16_t)o->max_fds;
-    s->fds->is_unix = (unsigned)lintelp_fds_is_unix(&s->in) & 1;
+        return LINTEL_E_NOMEM;
+    s->work->fds->max_in = (uint16_t)most;
+    s->work->fds->is_unix = (unsigned)lintelp_fds_is_unix(&s->in) & 1;
     return LINTEL_OK;
 }
 
 void lintelp_fds_stop(struct lintel_stream *s)
 {
-    if (s->fds == NULL)
+    if (s->work->fds == NULL)
         return;
-    lintelp_fds_close(s, &s->fds->in);
-    lintelp_fds_close(s, &s->fds->announced);
+    lintelp_fds_close(s, &s->work->fds->in);
+    lintelp_fds_close(s, &s->work->fds->announced);
 }
 
 void lintelp_fds_expire(struct lintel_stream *s)
 {
-    if (s->fds != NULL)
-        lintelp_fds_close(s, &s->fds->given);
+    if (s->work != NULL && s->work->fds != NULL)
+        lintelp_fds_close(s, &s->work->fds->given);
 }
 
 /* ---- receiving ------------------------------------------------------------------------------- */
@@ -73,7 +81,7 @@ static void close_cut(struct lintelp_fds *set)
 /* Descriptors came with the next `size` bytes of the stream. */
 static void keep(struct lintel_stream *s, struct msghdr *message, size_t size)
 {
-    struct lintelp_stream_fds *fds = s->fds;
+    struct lintelp_stream_fds *fds = s->work->fds;
     struct lintelp_fds *set = fds->spare, **end = &fds->in;
 
     set->came = 0;
@@ -105,9 +113,10 @@ ssize_t lintelp_fds_read(struct lintel_stream *s, void *out, size_t size, int wa
     struct msghdr message;
     ssize_t got;
 
-    if (!s->fds->is_unix)
+    if (!s->work->fds->is_unix)
         return lintelp_read(&s->in, out, size, wait);
-    if (s->fds->spare == NULL && (s->fds->spare = lintelp_fds_alloc(s, s->fds->max_in)) == NULL) {
+    if (s->work->fds->spare == NULL &&
+        (s->work->fds->spare = lintelp_fds_alloc(s, s->work->fds->max_in)) == NULL) {
         errno = ENOMEM;
         return -1;
     }
@@ -115,7 +124,7 @@ ssize_t lintelp_fds_read(struct lintel_stream *s, void *out, size_t size, int wa
     message.msg_iov = &part;
     message.msg_iovlen = 1;
     message.msg_control = control.bytes;
-    message.msg_controllen = CMSG_SPACE(s->fds->max_in * sizeof(int));
+    message.msg_controllen = CMSG_SPACE(s->work->fds->max_in * sizeof(int));
     got = lintelp_receive(&s->in, &message, wait);
     if (got > 0)
         keep(s, &message, (size_t)got);
@@ -126,7 +135,7 @@ int lintelp_fds_ahead(const struct lintel_stream *s)
 {
     uint64_t held = 0;
 
-    for (const struct lintelp_fds *set = s->fds->in; set != NULL; set = set->next)
+    for (const struct lintelp_fds *set = s->work->fds->in; set != NULL; set = set->next)
         held += set->came > 0 ? set->came : 1;
     return held < LINTEL_FDS_MAX;
 }
@@ -154,14 +163,14 @@ static void say_count(struct lintelp_text *text, uint64_t count)
  * report(). Returns the status. */
 static int fail(struct lintel_stream *s, const struct lintel_error *error)
 {
-    struct lintelp_stream_fds *fds = s->fds;
+    struct lintelp_stream_fds *fds = s->work->fds;
 
     if (fds->error == NULL)
-        fds->error = lintelp_resize(s->allocator, NULL, sizeof *error);
+        fds->error = lintelp_resize(s->options->allocator, NULL, sizeof *error);
     if (fds->error != NULL)
         *fds->error = *error;
-    s->in_status = (int16_t)error->status;
-    s->in_errno = error->system;
+    s->in_status = (int8_t)error->status;
+    s->work->in_errno = error->system;
     s->in_about = ABOUT_FDS;
     lintelp_fds_stop(s);
     return error->status;
@@ -169,7 +178,7 @@ static int fail(struct lintel_stream *s, const struct lintel_error *error)
 
 static int report(struct lintel_stream *s)
 {
-    return lintelp_stream_note(s, s->in_status, s->in_errno, ABOUT_FDS);
+    return lintelp_stream_note_in(s);
 }
 
 static int fail_plainly(struct lintel_stream *s, int status, uint64_t offset, const char *sentence)
@@ -194,7 +203,7 @@ static int fail_limit(struct lintel_stream *s, uint64_t offset, uint32_t announc
     lintelp_text_str(&text, "FDS announces ");
     say_count(&text, announced);
     lintelp_text_str(&text, ", over the limit of ");
-    lintelp_text_u64(&text, s->fds->max_in);
+    lintelp_text_u64(&text, s->work->fds->max_in);
     return fail(s, &error);
 }
 
@@ -235,7 +244,7 @@ static struct lintelp_fds *pop(struct lintelp_fds **list)
 /* An FDS: the descriptors that came with its first byte are those that it announces. */
 static int announce(struct lintel_stream *s, const struct lintel_frame *frame)
 {
-    struct lintelp_stream_fds *fds = s->fds;
+    struct lintelp_stream_fds *fds = s->work->fds;
     struct lintelp_fds *set = fds->in;
     uint32_t announced = lintel_get_u32be(frame->payload);
 
@@ -273,11 +282,11 @@ static void bind_to(struct lintelp_stream_fds *fds, const struct lintel_frame *f
 static int match_one(struct lintel_stream *s, const struct lintel_frame *frame, int last)
 {
     uint64_t end = frame->offset + frame->header_size + frame->length + frame->trailer_size;
-    struct lintelp_stream_fds *fds = s->fds;
+    struct lintelp_stream_fds *fds = s->work->fds;
     struct lintel_header header;
     int is_control, is_fds, rc = LINTEL_OK;
 
-    if (lintel_header_read(s->layout, &header, frame) != LINTEL_OK)
+    if (lintel_header_read(s->work->layout, &header, frame) != LINTEL_OK)
         return 1;
     is_control = (header.flags & LINTEL_CONTROL) != 0;
     is_fds = is_control && header.type == LINTEL_FDS;
@@ -312,7 +321,7 @@ int lintelp_fds_match(struct lintel_stream *s, struct lintel_frame *frames, int 
 /* A piece of an FDS adds to what it announces. */
 static int match_piece(struct lintel_stream *s, const struct lintel_piece *piece)
 {
-    uint8_t *announcing = s->fds->announcing;
+    uint8_t *announcing = s->work->fds->announcing;
     struct lintel_frame frame;
 
     memset(&frame, 0, sizeof frame);
@@ -321,7 +330,7 @@ static int match_piece(struct lintel_stream *s, const struct lintel_piece *piece
     frame.payload = announcing;
     frame.length = (size_t)piece->length;
     frame.offset = piece->offset;
-    if (piece->length == sizeof s->fds->announcing && piece->size > 0)
+    if (piece->length == sizeof s->work->fds->announcing && piece->size > 0)
         memcpy(announcing + piece->position, piece->bytes, piece->size);
     return match_one(s, &frame, piece->last);
 }
@@ -342,21 +351,21 @@ int lintelp_fds_match_pieces(struct lintel_stream *s, struct lintel_piece *piece
 
 int lintelp_fds_join(struct lintel_stream *s, uint64_t offset)
 {
-    struct lintelp_fds *set = s->fds != NULL ? s->fds->given : NULL;
+    struct lintelp_fds *set = s->work->fds != NULL ? s->work->fds->given : NULL;
     size_t count = 0;
 
     for (; set != NULL; set = set->next) {
         set->begin = offset;
         count += set->count;
     }
-    return s->fds == NULL || count <= s->fds->max_in;
+    return s->work->fds == NULL || count <= s->work->fds->max_in;
 }
 
 int lintelp_fds_check(struct lintel_stream *s, uint64_t fed)
 {
-    uint64_t begun = lintel_decoder_offset(s->decoder);
+    uint64_t begun = lintel_decoder_offset(s->work->decoder);
 
-    for (const struct lintelp_fds *set = s->fds->in; set != NULL && set->end <= fed;
+    for (const struct lintelp_fds *set = s->work->fds->in; set != NULL && set->end <= fed;
          set = set->next)
         if (set->begin > begun) {
             (void)fail_undeclared(s, begun);
@@ -367,9 +376,9 @@ int lintelp_fds_check(struct lintel_stream *s, uint64_t fed)
 
 int lintelp_fds_end(struct lintel_stream *s)
 {
-    if (!s->fds->awaited)
+    if (!s->work->fds->awaited)
         return LINTEL_E_END;
-    (void)fail_plainly(s, LINTEL_E_TRUNCATED, lintel_decoder_offset(s->decoder),
+    (void)fail_plainly(s, LINTEL_E_TRUNCATED, lintel_decoder_offset(s->work->decoder),
                        "the stream ended between an FDS and its frame");
     return report(s);
 }
@@ -383,9 +392,9 @@ int lintel_stream_take_fds(struct lintel_stream *stream, uint64_t offset, int *f
 
     if (stream == NULL || (fds == NULL && capacity > 0))
         return LINTEL_E_USAGE;
-    if (stream->fds == NULL)
+    if (stream->work == NULL || stream->work->fds == NULL)
         return 0;
-    at = &stream->fds->given;
+    at = &stream->work->fds->given;
     while (*at != NULL && (*at)->begin != offset)
         at = &(*at)->next;
     if (*at == NULL)

@@ -52,7 +52,7 @@ static ssize_t write_with(const struct lintelp_end *end, struct iovec *iov, size
 
 static void pop(struct lintel_stream *s)
 {
-    struct lintelp_stream_fds *fds = s->fds;
+    struct lintelp_stream_fds *fds = s->work->fds;
     struct lintelp_fds *sent = fds->out;
 
     fds->out = sent->next;
@@ -65,7 +65,7 @@ static void pop(struct lintel_stream *s)
 
 ssize_t lintelp_fds_write(struct lintel_stream *s, struct iovec *iov, size_t count)
 {
-    const struct lintelp_fds *set = s->fds->out, *next = set;
+    const struct lintelp_fds *set = s->work->fds->out, *next = set;
     uint64_t at = s->counters.bytes_out;
     ssize_t put;
 
@@ -83,11 +83,11 @@ ssize_t lintelp_fds_write(struct lintel_stream *s, struct iovec *iov, size_t cou
 
 void lintelp_fds_drop(struct lintel_stream *s)
 {
-    if (s->fds == NULL)
+    if (s->work->fds == NULL)
         return;
-    lintelp_fds_close(s, &s->fds->out);
-    s->fds->out_end = &s->fds->out;
-    s->fds->out_count = 0;
+    lintelp_fds_close(s, &s->work->fds->out);
+    s->work->fds->out_end = &s->work->fds->out;
+    s->work->fds->out_count = 0;
 }
 
 /* ---- taking a frame -------------------------------------------------------------------------- */
@@ -98,7 +98,7 @@ static int may_carry(struct lintel_stream *s, size_t count)
     struct lintel_error error;
     struct lintelp_text text;
 
-    if (!lintel_layout_is_lintel(s->layout) || !lintelp_fds_is_unix(&s->out)) {
+    if (!lintel_layout_is_lintel(lintel_stream_layout(s)) || !lintelp_fds_is_unix(&s->out)) {
         (void)lintelp_fail(&error, LINTEL_E_UNSUPPORTED, 0,
                            "descriptors travel on UNIX sockets, under lintel's own layout");
         return lintelp_stream_refuse(s, &error);
@@ -120,7 +120,8 @@ static int make_way(struct lintel_stream *s, size_t count, size_t size, int time
     size_t room = size < LINTEL_GATHER_SIZE - 1024 ? size + 1024 : LINTEL_GATHER_SIZE;
     int rc;
 
-    if (s->fds->out_count + count > LINTEL_FDS_MAX && (timeout_ms != 0 || !s->blocked)) {
+    if (s->work->fds->out_count + count > LINTEL_FDS_MAX &&
+        (timeout_ms != 0 || !s->work->blocked)) {
         rc = lintel_stream_flush(s, timeout_ms);
         return rc < 0 ? rc : LINTEL_OK;
     }
@@ -156,7 +157,7 @@ static int check_flags(const struct lintel_stream *s, const uint8_t *bytes, size
     struct lintel_frame frame = {.header = bytes, .header_size = (uint32_t)size};
     struct lintel_header header;
 
-    if (lintel_header_read(s->layout, &header, &frame) == LINTEL_OK &&
+    if (lintel_header_read(s->work->layout, &header, &frame) == LINTEL_OK &&
         (header.flags & LINTEL_CONTROL) == 0)
         return LINTEL_OK;
     return lintelp_fail(error, LINTEL_E_MALFORMED, 0, "no descriptors go with a control frame");
@@ -174,7 +175,7 @@ static void trace_out(struct lintel_stream *s, const uint8_t *bytes, size_t head
     frame.length = length;
     frame.header_size = (uint32_t)header_size;
     frame.offset = offset;
-    s->trace(s->trace_user, '>', &frame);
+    s->options->trace(s->options->trace_user, '>', &frame);
 }
 
 /* Queue the FDS and its frame as one, which is whole or not there at all. On failure nothing has
@@ -182,31 +183,32 @@ static void trace_out(struct lintel_stream *s, const uint8_t *bytes, size_t head
 static int put(struct lintel_stream *s, const struct lintel_header *header, const void *payload,
                size_t size, struct lintelp_fds *set)
 {
-    size_t room = s->overhead, header_size;
+    size_t room = s->work->overhead, header_size;
     struct lintel_error error;
     uint8_t *at;
     int rc;
 
-    if (size > SIZE_MAX / 2 || lintelp_queue_reserve(s->queue, FDS_SIZE + room + size, 0) < 0)
+    if (size > SIZE_MAX / 2 ||
+        lintelp_queue_reserve(&s->work->queue, FDS_SIZE + room + size, 0) < 0)
         return lintelp_stream_note(s, LINTEL_E_NOMEM, 0, ABOUT_NOTHING);
-    at = s->queue->bytes + s->queue->tail;
+    at = s->work->queue.bytes + s->work->queue.tail;
     lintel_header_put(at, LINTEL_CONTROL, LINTEL_FDS, 0, 4);
     lintel_put_u32be(at + LINTEL_HEADER_SIZE, set->count);
-    rc =
-        lintel_frame_put_header(s->layout, at + FDS_SIZE, room, &header_size, header, size, &error);
+    rc = lintel_frame_put_header(s->work->layout, at + FDS_SIZE, room, &header_size, header, size,
+                                 &error);
     if (rc == LINTEL_OK)
         rc = check_flags(s, at + FDS_SIZE, header_size, &error);
     if (rc < 0)
         return lintelp_stream_refuse(s, &error);
     if (size > 0)
         memcpy(at + FDS_SIZE + header_size, payload, size);
-    set->begin = s->counters.bytes_out + lintelp_queue_size(s->queue);
-    if (s->trace != NULL) {
+    set->begin = s->counters.bytes_out + lintelp_queue_size(&s->work->queue);
+    if (s->options->trace != NULL) {
         trace_out(s, at, LINTEL_HEADER_SIZE, 4, set->begin);
         trace_out(s, at + FDS_SIZE, header_size, size, set->begin + FDS_SIZE);
     }
-    lintelp_queue_put(s->queue, FDS_SIZE + header_size + size);
-    lintelp_queue_end_frame(s->queue, FDS_SIZE + header_size + size);
+    lintelp_queue_put(&s->work->queue, FDS_SIZE + header_size + size);
+    lintelp_queue_end_frame(&s->work->queue, FDS_SIZE + header_size + size);
     s->counters.payloads_copied += size;
     return LINTEL_OK;
 }
@@ -240,6 +242,6 @@ int lintel_stream_send_fds(struct lintel_stream *stream, const struct lintel_hea
     if (rc == LINTEL_OK && (rc = put(stream, header, payload, size, set)) < 0)
         lintelp_fds_close(stream, &set);
     if (rc == LINTEL_OK)
-        append(stream->fds, set);
+        append(stream->work->fds, set);
     return rc;
 }

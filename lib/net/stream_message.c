@@ -15,21 +15,26 @@
 
 static struct lintelp_dialogue *dialogue(struct lintel_stream *s)
 {
-    if (s->dialogue != NULL)
-        return s->dialogue;
-    s->dialogue = lintelp_resize(s->allocator, NULL, sizeof *s->dialogue);
-    if (s->dialogue != NULL)
-        memset(s->dialogue, 0, sizeof *s->dialogue);
-    return s->dialogue;
+    struct lintelp_dialogue *d;
+
+    if (lintelp_stream_begin(s) < 0)
+        return NULL;
+    if (s->work->dialogue != NULL)
+        return s->work->dialogue;
+    d = lintelp_resize(s->options->allocator, NULL, sizeof *d);
+    if (d != NULL)
+        memset(d, 0, sizeof *d);
+    s->work->dialogue = d;
+    return d;
 }
 
 void lintelp_dialogue_free(struct lintel_stream *stream)
 {
-    if (stream->dialogue == NULL)
+    if (stream->work->dialogue == NULL)
         return;
-    lintel_assembler_free(stream->dialogue->assembler);
-    (void)lintelp_resize(stream->allocator, stream->dialogue, 0);
-    stream->dialogue = NULL;
+    lintel_assembler_free(stream->work->dialogue->assembler);
+    (void)lintelp_resize(stream->options->allocator, stream->work->dialogue, 0);
+    stream->work->dialogue = NULL;
 }
 
 static int out_of_memory(struct lintel_stream *s)
@@ -40,7 +45,7 @@ static int out_of_memory(struct lintel_stream *s)
 /* Whether frames may still go out. */
 static int may_say(const struct lintel_stream *s)
 {
-    return s->out_status == LINTEL_OK && !s->closing && lintel_layout_is_lintel(s->layout);
+    return s->out_status == LINTEL_OK && !s->closing && lintel_layout_is_lintel(s->work->layout);
 }
 
 static int say(struct lintel_stream *s, uint32_t type, uint32_t id, const void *payload,
@@ -56,17 +61,17 @@ static void say_bye(struct lintel_stream *s, uint32_t reason)
 {
     uint8_t payload[8];
 
-    if (!may_say(s) || s->dialogue->said_bye)
+    if (!may_say(s) || s->work->dialogue->said_bye)
         return;
     lintel_put_u32be(payload, reason);
-    lintel_put_u32be(payload + 4, s->dialogue->last_id);
-    s->dialogue->said_bye = say(s, LINTEL_BYE, 0, payload, sizeof payload) == LINTEL_OK;
+    lintel_put_u32be(payload + 4, s->work->dialogue->last_id);
+    s->work->dialogue->said_bye = say(s, LINTEL_BYE, 0, payload, sizeof payload) == LINTEL_OK;
 }
 
 /* No more messages come, and error says why. What the peer did wrong it is told. */
 static int end_messages(struct lintel_stream *s, const struct lintel_error *error, int reason)
 {
-    s->dialogue->error = *error;
+    s->work->dialogue->error = *error;
     if (reason >= 0) {
         say_bye(s, (uint32_t)reason);
         (void)!lintel_stream_shutdown(s, 0);
@@ -90,7 +95,7 @@ static int end_with(struct lintel_stream *s, int status, const struct lintel_fra
 /* recv says that no more frames come, or not now. */
 static int recv_failed(struct lintel_stream *s, int status)
 {
-    struct lintelp_dialogue *d = s->dialogue;
+    struct lintelp_dialogue *d = s->work->dialogue;
     struct lintel_error error;
 
     if (s->in_status == LINTEL_OK)
@@ -109,7 +114,7 @@ static int recv_failed(struct lintel_stream *s, int status)
 
 static int take_ping(struct lintel_stream *s, uint32_t id, const struct lintel_frame *frame)
 {
-    struct lintelp_dialogue *d = s->dialogue;
+    struct lintelp_dialogue *d = s->work->dialogue;
     int rc;
 
     if (!may_say(s))
@@ -127,7 +132,7 @@ static int take_ping(struct lintel_stream *s, uint32_t id, const struct lintel_f
 
 static int take_bye(struct lintel_stream *s, const struct lintel_frame *frame)
 {
-    struct lintelp_dialogue *d = s->dialogue;
+    struct lintelp_dialogue *d = s->work->dialogue;
     struct lintel_error error;
     struct lintelp_text text;
 
@@ -176,19 +181,19 @@ static const char too_many_fds[] = "more descriptors than a message may bring";
 /* A call for the next message, unless one has begun, ends the life of what came with the last. */
 static void begin_message(struct lintel_stream *s)
 {
-    if (!lintel_assembler_is_open(s->dialogue->assembler))
+    if (!lintel_assembler_is_open(s->work->dialogue->assembler))
         lintelp_fds_expire(s);
 }
 
 static int is_control(const struct lintel_stream *s, const struct lintel_header *header)
 {
-    return (header->flags & LINTEL_CONTROL) != 0 && lintel_layout_is_lintel(s->layout);
+    return (header->flags & LINTEL_CONTROL) != 0 && lintel_layout_is_lintel(s->work->layout);
 }
 
 static void note_request(struct lintel_stream *s, const struct lintel_header *header)
 {
     if ((header->flags & LINTEL_REPLY) == 0 && header->id != 0)
-        s->dialogue->last_id = header->id;
+        s->work->dialogue->last_id = header->id;
 }
 
 /* The assembler, which is made when it is needed. */
@@ -196,20 +201,20 @@ static struct lintel_assembler *assembler(struct lintel_stream *s)
 {
     struct lintel_assembler_options options = LINTEL_ASSEMBLER_OPTIONS_INIT;
 
-    options.layout = s->layout;
-    options.allocator = s->allocator;
-    options.max_message = s->max_message;
-    if (s->dialogue->assembler == NULL &&
-        lintel_assembler_new(&s->dialogue->assembler, &options, NULL) < 0)
+    options.layout = s->work->layout;
+    options.allocator = s->options->allocator;
+    options.max_message = s->work->max_message;
+    if (s->work->dialogue->assembler == NULL &&
+        lintel_assembler_new(&s->work->dialogue->assembler, &options, NULL) < 0)
         return NULL;
-    return s->dialogue->assembler;
+    return s->work->dialogue->assembler;
 }
 
 static int assembler_failed(struct lintel_stream *s, int status, uint64_t offset)
 {
     struct lintel_error error;
 
-    lintel_assembler_error(s->dialogue->assembler, &error);
+    lintel_assembler_error(s->work->dialogue->assembler, &error);
     if (error.status != status) {
         (void)lintelp_fail(&error, status, offset, lintel_strerror(status));
     }
@@ -221,21 +226,21 @@ static int take_frame(struct lintel_stream *s, struct lintel_message *message,
                       const struct lintel_frame *frame)
 {
     struct lintel_header header;
-    int rc = lintel_header_read(s->layout, &header, frame);
+    int rc = lintel_header_read(s->work->layout, &header, frame);
 
     if (rc < 0)
         return lintelp_stream_note(s, rc, 0, ABOUT_NOTHING);
     if (is_control(s, &header))
         return take_control(s, &header, frame);
-    if (s->dialogue->assembler == NULL &&
-        !(lintel_layout_is_lintel(s->layout) && (header.flags & LINTEL_MORE) != 0)) {
+    if (s->work->dialogue->assembler == NULL &&
+        !(lintel_layout_is_lintel(s->work->layout) && (header.flags & LINTEL_MORE) != 0)) {
         message->header = header;
         message->frame = *frame;
         message->fragments = 1;
         note_request(s, &header);
         return 1;
     }
-    rc = assembler(s) != NULL ? lintel_assembler_take(s->dialogue->assembler, message, frame)
+    rc = assembler(s) != NULL ? lintel_assembler_take(s->work->dialogue->assembler, message, frame)
                               : LINTEL_E_NOMEM;
     if (rc < 0)
         return assembler_failed(s, rc, frame->offset);
@@ -279,8 +284,9 @@ static int take_piece(struct lintel_stream *s, struct lintel_message_piece *out,
     struct lintel_frame control;
     int rc;
 
-    rc = assembler(s) != NULL ? lintel_assembler_take_piece(s->dialogue->assembler, out, piece)
-                              : LINTEL_E_NOMEM;
+    rc = assembler(s) != NULL
+             ? lintel_assembler_take_piece(s->work->dialogue->assembler, out, piece)
+             : LINTEL_E_NOMEM;
     if (rc < 0)
         return assembler_failed(s, rc, piece->offset);
     if (rc == 0 || !is_control(s, &out->header)) {
@@ -356,9 +362,12 @@ int lintel_stream_send_message(struct lintel_stream *stream, const struct lintel
 
     if (s == NULL || header == NULL || (payload == NULL && size > 0))
         return LINTEL_E_USAGE;
-    if (size <= s->max_frame || !lintel_layout_is_lintel(s->layout))
+    rc = lintelp_stream_begin(s);
+    if (rc < 0)
+        return rc;
+    if (size <= s->work->max_frame || !lintel_layout_is_lintel(s->work->layout))
         return lintel_stream_send(s, header, payload, size, timeout_ms);
-    lintel_fragments_init(&fragments, header, payload, size, s->max_frame);
+    lintel_fragments_init(&fragments, header, payload, size, s->work->max_frame);
     (void)lintelp_deadline_left(&deadline);
     (void)lintel_fragments_next(&fragments, &first);
     rc = lintel_stream_send(s, &first.header, first.payload, first.size, timeout_ms);
@@ -379,7 +388,8 @@ int lintel_stream_bye(struct lintel_stream *stream, enum lintel_bye_reason reaso
 
 int lintel_stream_peer_bye(const struct lintel_stream *stream, uint32_t *reason, uint32_t *last_id)
 {
-    const struct lintelp_dialogue *d = stream != NULL ? stream->dialogue : NULL;
+    const struct lintelp_work *w = stream != NULL ? stream->work : NULL;
+    const struct lintelp_dialogue *d = w != NULL ? w->dialogue : NULL;
 
     if (d == NULL || !d->got_bye)
         return 0;
@@ -396,9 +406,9 @@ static int discard(struct lintel_stream *s)
     uint8_t bytes[4096];
     ssize_t got;
 
-    if (s->ended || s->in_errno != 0)
+    if (s->ended || s->work->in_errno != 0)
         return 1;
-    while (s->dialogue->discarded <= LINGER_BYTES) {
+    while (s->work->dialogue->discarded <= LINGER_BYTES) {
         got = lintelp_read(&s->in, bytes, sizeof bytes, 0);
         if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
             return 0;
@@ -406,7 +416,7 @@ static int discard(struct lintel_stream *s)
             s->ended = 1;
             return 1;
         }
-        s->dialogue->discarded += (size_t)got;
+        s->work->dialogue->discarded += (size_t)got;
     }
     return 1;
 }
@@ -420,11 +430,11 @@ static int wait_lingering(struct lintel_stream *s, struct lintelp_deadline *dead
     int left = lintelp_deadline_left(deadline);
     int linger_ms;
 
-    if (now >= s->dialogue->linger_until)
+    if (now >= s->work->dialogue->linger_until)
         return 0;
     if (left == 0)
         return lintelp_stream_note(s, LINTEL_E_TIMEOUT, 0, ABOUT_NO_FRAME);
-    linger_ms = (int)((s->dialogue->linger_until - now + 999999) / 1000000);
+    linger_ms = (int)((s->work->dialogue->linger_until - now + 999999) / 1000000);
     if (left < 0 || linger_ms < left)
         left = linger_ms;
     (void)lintelp_poll_once(fds, lintelp_stream_queued(s) > 0 ? 2 : 1, left);
@@ -443,14 +453,14 @@ int lintel_stream_linger(struct lintel_stream *stream, int timeout_ms)
         return out_of_memory(s);
     if (s->in_status == LINTEL_OK)
         (void)lintelp_stream_in_failed(s, LINTEL_E_CLOSED, 0, ABOUT_SHUTDOWN);
-    if (s->dialogue->linger_until == 0)
-        s->dialogue->linger_until = lintelp_now() + LINGER_NS;
+    if (s->work->dialogue->linger_until == 0)
+        s->work->dialogue->linger_until = lintelp_now() + LINGER_NS;
     for (;;) {
         rc = s->out_status < 0 ? s->out_status : lintelp_stream_write(s);
         if (rc < 0 || discard(s))
             return 1;
         if (timeout_ms == 0)
-            return lintelp_now() >= s->dialogue->linger_until;
+            return lintelp_now() >= s->work->dialogue->linger_until;
         if ((rc = wait_lingering(s, &deadline)) <= 0)
             return rc == 0 ? 1 : rc;
     }

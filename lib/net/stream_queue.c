@@ -8,15 +8,10 @@
 #define FIRST_FRAMES 32
 #define FIRST_REFS   4
 
-struct lintelp_queue *lintelp_queue_new(const struct lintel_allocator *allocator)
+void lintelp_queue_init(struct lintelp_queue *queue, const struct lintel_allocator *allocator)
 {
-    struct lintelp_queue *queue = lintelp_resize(allocator, NULL, sizeof *queue);
-
-    if (queue == NULL)
-        return NULL;
     memset(queue, 0, sizeof *queue);
     queue->allocator = allocator;
-    return queue;
 }
 
 static void free_storage(struct lintelp_queue *queue)
@@ -31,14 +26,6 @@ static void free_storage(struct lintelp_queue *queue)
     queue->refs = NULL;
     queue->frames = NULL;
     queue->capacity = queue->ref_capacity = queue->frame_capacity = queue->plain_end = 0;
-}
-
-void lintelp_queue_free(struct lintelp_queue *queue)
-{
-    if (queue == NULL)
-        return;
-    lintelp_queue_drop(queue);
-    (void)lintelp_resize(queue->allocator, queue, 0);
 }
 
 /* ---- room ------------------------------------------------------------------------------------ */
@@ -260,6 +247,6 @@ size_t lintelp_queue_memory(const struct lintelp_queue *queue)
     for (size_t i = queue->ref_head; i < queue->ref_tail; i++)
         if (queue->refs[i].owned)
             owned += queue->refs[i].size;
-    return owned + sizeof *queue + queue->capacity + queue->ref_capacity * sizeof *queue->refs +
+    return owned + queue->capacity + queue->ref_capacity * sizeof *queue->refs +
            queue->frame_capacity * sizeof *queue->frames;
 }

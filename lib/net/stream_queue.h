@@ -37,10 +37,8 @@ struct lintelp_queue {
     uint64_t lost_frames, lost_bytes; /* dropped unwritten, after a failure */
 };
 
-/* Returns NULL when out of memory. */
-struct lintelp_queue *lintelp_queue_new(const struct lintel_allocator *allocator);
-/* Drops everything; NULL is left alone. */
-void lintelp_queue_free(struct lintelp_queue *queue);
+/* An empty one, without storage; lintelp_queue_drop() leaves it so, too. */
+void lintelp_queue_init(struct lintelp_queue *queue, const struct lintel_allocator *allocator);
 
 /* Make room for so many bytes at bytes + tail, and for one frame and so many references. Returns
  * LINTEL_OK, or LINTEL_E_NOMEM and nothing has changed. */
@@ -82,7 +80,7 @@ void lintelp_queue_drop(struct lintelp_queue *queue);
 /* Give back storage, if nothing is queued. */
 void lintelp_queue_trim(struct lintelp_queue *queue);
 
-/* Bytes of storage, payloads of others apart. */
+/* Bytes of storage, payloads of others and itself apart. */
 size_t lintelp_queue_memory(const struct lintelp_queue *queue);
 
 #endif

@@ -16,10 +16,12 @@
 int lintelp_stream_in_failed(struct lintel_stream *s, int status, int number,
                              enum lintelp_about about)
 {
-    s->in_status = (int16_t)status;
-    s->in_errno = number;
+    s->in_status = (int8_t)status;
     s->in_about = (uint8_t)about;
-    lintelp_fds_stop(s);
+    if (s->work != NULL) {
+        s->work->in_errno = number;
+        lintelp_fds_stop(s);
+    }
     return lintelp_stream_note(s, status, number, about);
 }
 
@@ -40,20 +42,24 @@ static ssize_t read_some(struct lintel_stream *s, void *out, size_t size, int wa
 
 static size_t ahead_size(const struct lintel_stream *s)
 {
-    return s->ahead != NULL ? s->ahead->tail - s->ahead->head : 0;
+    const struct lintelp_ahead *ahead = s->work->ahead;
+
+    return ahead != NULL ? ahead->tail - ahead->head : 0;
 }
 
 static void free_ahead(struct lintel_stream *s)
 {
-    if (s->ahead != NULL)
-        (void)lintelp_resize(s->allocator, s->ahead, 0);
-    s->ahead = NULL;
+    struct lintelp_work *w = s->work;
+
+    if (w->ahead != NULL)
+        (void)lintelp_resize(s->options->allocator, w->ahead, 0);
+    w->ahead = NULL;
 }
 
 /* Room for so many more bytes at the tail. */
 static int reserve_ahead(struct lintel_stream *s, size_t size)
 {
-    struct lintelp_ahead *ahead = s->ahead;
+    struct lintelp_ahead *ahead = s->work->ahead;
     size_t live = ahead_size(s);
     size_t capacity = ahead != NULL ? ahead->capacity : 0;
 
@@ -67,13 +73,13 @@ static int reserve_ahead(struct lintel_stream *s, size_t size)
         capacity = capacity > 0 ? 2 * capacity : 256;
         while (capacity < live + size)
             capacity *= 2;
-        ahead = lintelp_resize(s->allocator, NULL, sizeof *ahead + capacity);
+        ahead = lintelp_resize(s->options->allocator, NULL, sizeof *ahead + capacity);
         if (ahead == NULL)
             return LINTEL_E_NOMEM;
         if (live > 0)
-            memcpy(ahead->bytes, s->ahead->bytes + s->ahead->head, live);
+            memcpy(ahead->bytes, s->work->ahead->bytes + s->work->ahead->head, live);
         free_ahead(s);
-        s->ahead = ahead;
+        s->work->ahead = ahead;
         ahead->capacity = capacity;
     }
     ahead->head = 0;
@@ -83,54 +89,60 @@ static int reserve_ahead(struct lintel_stream *s, size_t size)
 
 static void append_ahead(struct lintel_stream *s, const struct lintel_part *part)
 {
+    struct lintelp_ahead *ahead = s->work->ahead;
+
     if (part->size > 0)
-        memcpy(s->ahead->bytes + s->ahead->tail, part->bytes, part->size);
-    s->ahead->tail += part->size;
+        memcpy(ahead->bytes + ahead->tail, part->bytes, part->size);
+    ahead->tail += part->size;
 }
 
 size_t lintelp_stream_ahead_room(const struct lintel_stream *s)
 {
-    uint64_t held = (uint64_t)ahead_size(s) + lintel_decoder_memory(s->decoder);
+    const struct lintelp_work *w = s->work;
+    uint64_t held = (uint64_t)ahead_size(s) + lintel_decoder_memory(w->decoder);
 
-    if (s->in_status < 0 || s->in_errno != 0 || s->ended || s->stuck || held >= s->max_memory ||
+    if (s->in_status < 0 || w->in_errno != 0 || s->ended || w->stuck || held >= w->max_memory ||
         (lintelp_fds_taken(s) && !lintelp_fds_ahead(s)))
         return 0;
-    return s->max_memory - held < SIZE_MAX ? (size_t)(s->max_memory - held) : SIZE_MAX;
+    return w->max_memory - held < SIZE_MAX ? (size_t)(w->max_memory - held) : SIZE_MAX;
 }
 
 void lintelp_stream_receive_ahead(struct lintel_stream *s)
 {
     size_t room = lintelp_stream_ahead_room(s);
     size_t wanted = room < AHEAD_FIRST ? room : AHEAD_FIRST;
+    struct lintelp_ahead *ahead = s->work->ahead;
     ssize_t got;
 
-    if (s->ahead == NULL || s->ahead->tail == s->ahead->capacity)
+    if (ahead == NULL || ahead->tail == ahead->capacity) {
         if (reserve_ahead(s, wanted) < 0) {
-            s->stuck = 1;
+            s->work->stuck = 1;
             return;
         }
-    if (room > s->ahead->capacity - s->ahead->tail)
-        room = s->ahead->capacity - s->ahead->tail;
-    got = read_some(s, s->ahead->bytes + s->ahead->tail, room, 0);
+        ahead = s->work->ahead;
+    }
+    if (room > ahead->capacity - ahead->tail)
+        room = ahead->capacity - ahead->tail;
+    got = read_some(s, ahead->bytes + ahead->tail, room, 0);
     if (got > 0) {
-        s->ahead->tail += (size_t)got;
+        ahead->tail += (size_t)got;
         s->counters.bytes_in += (uint64_t)got;
     }
     if (got == 0)
         s->ended = 1;
     if (got < 0 && errno == ENOMEM && lintelp_fds_taken(s))
-        s->stuck = 1;
+        s->work->stuck = 1;
     else if (got < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
-        s->in_errno = errno;
+        s->work->in_errno = errno;
 }
 
 /* Give the decoder what was received ahead of it. */
 static int feed_ahead(struct lintel_stream *s)
 {
-    struct lintelp_ahead *ahead = s->ahead;
+    struct lintelp_ahead *ahead = s->work->ahead;
     size_t size = ahead_size(s), room;
     void *space;
-    int rc = lintel_decoder_space(s->decoder, &space, &room);
+    int rc = lintel_decoder_space(s->work->decoder, &space, &room);
 
     if (rc < 0)
         return lintelp_stream_note(s, rc, 0, ABOUT_DECODER);
@@ -142,7 +154,7 @@ static int feed_ahead(struct lintel_stream *s)
         ahead->head = ahead->tail = 0;
     if (ahead->tail == 0 && ahead->capacity > AHEAD_KEPT)
         free_ahead(s);
-    rc = lintel_decoder_filled(s->decoder, size);
+    rc = lintel_decoder_filled(s->work->decoder, size);
     return rc < 0 ? lintelp_stream_note(s, rc, 0, ABOUT_DECODER) : 1;
 }
 
@@ -152,17 +164,17 @@ static int feed_ahead(struct lintel_stream *s)
  */
 static void leave_shared_buffer(struct lintel_stream *s)
 {
-    size_t size = lintel_decoder_unread(s->decoder);
+    size_t size = lintel_decoder_unread(s->work->decoder);
     struct lintel_part parts[2];
 
-    s->fed = 0;
+    s->work->fed = 0;
     if (size == 0)
         return;
     if (reserve_ahead(s, size) < 0) {
         lintelp_stream_in_failed(s, LINTEL_E_NOMEM, 0, ABOUT_NOTHING);
         return;
     }
-    (void)lintel_decoder_rest(s->decoder, parts);
+    (void)lintel_decoder_rest(s->work->decoder, parts);
     append_ahead(s, &parts[0]);
     append_ahead(s, &parts[1]);
 }
@@ -173,16 +185,17 @@ static void leave_shared_buffer(struct lintel_stream *s)
  * there; else the status. */
 static int receive(struct lintel_stream *s, int wait)
 {
-    void *space = s->receive_buffer;
-    size_t size = s->receive_size;
+    struct lintelp_work *w = s->work;
+    void *space = s->options->receive_buffer;
+    size_t size = s->options->receive_buffer_size;
     /* What is behind a batch of pieces must come out of the shared buffer, and between a payload
      * and its trailer it could not. */
-    int shared = space != NULL && lintel_decoder_need(s->decoder) < IN_PLACE &&
-                 !(s->pieces && lintel_layout_trailer_max(s->layout) > 0);
+    int shared = space != NULL && size > 0 && lintel_decoder_need(w->decoder) < IN_PLACE &&
+                 !(w->pieces && lintel_layout_trailer_max(w->layout) > 0);
     ssize_t got;
     int rc;
 
-    if (!shared && (rc = lintel_decoder_space(s->decoder, &space, &size)) < 0)
+    if (!shared && (rc = lintel_decoder_space(w->decoder, &space, &size)) < 0)
         return lintelp_stream_note(s, rc, 0, ABOUT_DECODER);
     got = read_some(s, space, size, wait);
     if (got < 0 && errno == ENOMEM && lintelp_fds_taken(s))
@@ -194,9 +207,9 @@ static int receive(struct lintel_stream *s, int wait)
         return 1;
     }
     s->counters.bytes_in += (uint64_t)got;
-    s->fed = (unsigned)shared & 1;
-    rc = shared ? lintel_decoder_feed(s->decoder, space, (size_t)got)
-                : lintel_decoder_filled(s->decoder, (size_t)got);
+    w->fed = (unsigned)shared & 1;
+    rc = shared ? lintel_decoder_feed(w->decoder, space, (size_t)got)
+                : lintel_decoder_filled(w->decoder, (size_t)got);
     return rc < 0 ? lintelp_stream_note(s, rc, 0, ABOUT_DECODER) : 1;
 }
 
@@ -205,25 +218,27 @@ static int finish(struct lintel_stream *s)
 {
     if (s->out_status == LINTEL_E_RESET && s->in.fd == s->out.fd)
         return receive_failed(s, ECONNRESET);
-    (void)lintel_decoder_end(s->decoder);
+    (void)lintel_decoder_end(s->work->decoder);
     return 1;
 }
 
 /* Whether a frame is begun, if only by its FDS, and has a deadline. */
 static int is_timed(const struct lintel_stream *s)
 {
-    return s->frame_timeout_ms > 0 &&
-           (lintel_decoder_begun(s->decoder, NULL) || (s->fds != NULL && s->fds->awaited));
+    const struct lintelp_work *w = s->work;
+
+    return s->options->frame_timeout_ms > 0 &&
+           (lintel_decoder_begun(w->decoder, NULL) || (w->fds != NULL && w->fds->awaited));
 }
 
 /* ns that the begun frame still has, when its clock is moved to now. */
 static uint64_t frame_left(const struct lintel_stream *s, uint64_t now)
 {
-    uint64_t limit = (uint64_t)s->frame_timeout_ms * 1000000;
-    uint64_t waited = s->waited;
+    uint64_t limit = (uint64_t)s->options->frame_timeout_ms * 1000000;
+    uint64_t waited = s->work->waited;
 
-    if (s->waiting_since != 0)
-        waited += now - s->waiting_since;
+    if (s->work->waiting_since != 0)
+        waited += now - s->work->waiting_since;
     return waited < limit ? limit - waited : 0;
 }
 
@@ -245,8 +260,8 @@ static int run_frame_clock(struct lintel_stream *s, int *left_ms)
     left = frame_left(s, now);
     if (left == 0)
         return lintelp_stream_in_failed(s, LINTEL_E_TIMEOUT, 0, ABOUT_BEGUN);
-    s->waited = (uint64_t)s->frame_timeout_ms * 1000000 - left;
-    s->waiting_since = now;
+    s->work->waited = (uint64_t)s->options->frame_timeout_ms * 1000000 - left;
+    s->work->waiting_since = now;
     *left_ms = to_ms(left);
     return LINTEL_OK;
 }
@@ -283,11 +298,11 @@ static int fill(struct lintel_stream *s, struct lintelp_deadline *deadline)
     int for_ever = deadline->timeout_ms < 0;
     int rc, frame_ms, failed = 0;
 
-    s->fed = 0;
+    s->work->fed = 0;
     if (ahead_size(s) > 0)
         return feed_ahead(s);
-    if (s->in_errno != 0)
-        return receive_failed(s, s->in_errno);
+    if (s->work->in_errno != 0)
+        return receive_failed(s, s->work->in_errno);
     for (;;) {
         if (s->ended)
             return finish(s);
@@ -299,7 +314,7 @@ static int fill(struct lintel_stream *s, struct lintelp_deadline *deadline)
         if (s->ended)
             continue;
         if (failed)
-            return lintelp_stream_note(s, s->out_status, s->out_errno, ABOUT_SEND);
+            return lintelp_stream_note_out(s);
         if ((rc = run_frame_clock(s, &frame_ms)) < 0 || deadline->timeout_ms == 0)
             return rc;
         if (lintelp_stream_queued(s) > 0)
@@ -317,7 +332,7 @@ static int decoder_failed(struct lintel_stream *s, int status)
     if (status == LINTEL_E_END && lintelp_fds_taken(s) && lintelp_fds_end(s) != LINTEL_E_END)
         return s->in_status;
     if (status == LINTEL_E_NOMEM) {
-        if (s->fed)
+        if (s->work->fed)
             leave_shared_buffer(s);
         return lintelp_stream_note(s, status, 0, ABOUT_DECODER);
     }
@@ -328,17 +343,19 @@ static int decoder_failed(struct lintel_stream *s, int status)
  * descriptors that are refused. */
 static int give(struct lintel_stream *s, struct lintel_frame *frames, int count)
 {
-    for (int i = 0; i < count && s->trace != NULL; i++)
-        s->trace(s->trace_user, '<', &frames[i]);
+    const struct lintel_stream_options *o = s->options;
+
+    for (int i = 0; i < count && o->trace != NULL; i++)
+        o->trace(o->trace_user, '<', &frames[i]);
     if (lintelp_fds_taken(s))
         count = lintelp_fds_match(s, frames, count);
     if (count <= 0)
         return count;
-    if (s->fed)
+    if (s->work->fed)
         leave_shared_buffer(s);
     s->counters.frames_in += (uint64_t)count;
-    s->waited = 0;
-    s->waiting_since = 0;
+    s->work->waited = 0;
+    s->work->waiting_since = 0;
     return count;
 }
 
@@ -357,10 +374,10 @@ static int give_pieces(struct lintel_stream *s, struct lintel_piece *pieces, int
         over += pieces[i].last;
     s->counters.frames_in += (uint64_t)over;
     if (over > 0) {
-        s->waited = 0;
-        s->waiting_since = 0;
+        s->work->waited = 0;
+        s->work->waiting_since = 0;
     }
-    if (s->fed)
+    if (s->work->fed)
         leave_shared_buffer(s);
     return count;
 }
@@ -375,7 +392,7 @@ static int refill(struct lintel_stream *s, struct lintelp_deadline *deadline)
     if (rc == LINTEL_OK)
         rc = fill(s, deadline);
     if (rc < 0)
-        s->waiting_since = 0;
+        s->work->waiting_since = 0;
     return rc;
 }
 
@@ -385,10 +402,13 @@ int lintelp_stream_recv(struct lintel_stream *s, struct lintel_frame *frames, in
     int rc;
 
     if (s->in_status < 0)
-        return lintelp_stream_note(s, s->in_status, s->in_errno, s->in_about);
-    s->pieces = 0;
+        return lintelp_stream_note_in(s);
+    rc = lintelp_stream_begin(s);
+    if (rc < 0)
+        return rc;
+    s->work->pieces = 0;
     for (;;) {
-        int got = lintel_decoder_next_batch(s->decoder, frames, capacity);
+        int got = lintel_decoder_next_batch(s->work->decoder, frames, capacity);
         if (got < 0)
             return decoder_failed(s, got);
         rc = got > 0 ? give(s, frames, got) : refill(s, deadline);
@@ -403,10 +423,13 @@ int lintelp_stream_recv_pieces(struct lintel_stream *s, struct lintel_piece *pie
     int rc;
 
     if (s->in_status < 0)
-        return lintelp_stream_note(s, s->in_status, s->in_errno, s->in_about);
-    s->pieces = 1;
+        return lintelp_stream_note_in(s);
+    rc = lintelp_stream_begin(s);
+    if (rc < 0)
+        return rc;
+    s->work->pieces = 1;
     for (;;) {
-        int got = lintel_decoder_next_pieces(s->decoder, pieces, capacity);
+        int got = lintel_decoder_next_pieces(s->work->decoder, pieces, capacity);
         if (got < 0)
             return decoder_failed(s, got);
         rc = got > 0 ? give_pieces(s, pieces, got) : refill(s, deadline);
@@ -449,16 +472,20 @@ void lintel_stream_end_input(struct lintel_stream *stream)
         return;
     if (stream->in_status == LINTEL_OK)
         (void)lintelp_stream_in_failed(stream, LINTEL_E_CLOSED, 0, ABOUT_SHUTDOWN);
+    if (stream->work == NULL)
+        return;
     free_ahead(stream);
-    (void)lintel_decoder_rest(stream->decoder, parts);
-    lintel_decoder_trim(stream->decoder);
+    (void)lintel_decoder_rest(stream->work->decoder, parts);
+    lintel_decoder_trim(stream->work->decoder);
 }
 
 /* ---- under an event loop --------------------------------------------------------------------- */
 
 static int is_lingering(const struct lintel_stream *s)
 {
-    return s->dialogue != NULL && s->dialogue->linger_until != 0;
+    const struct lintelp_dialogue *d = s->work != NULL ? s->work->dialogue : NULL;
+
+    return d != NULL && d->linger_until != 0;
 }
 
 int lintel_stream_wants(const struct lintel_stream *stream)
@@ -467,8 +494,8 @@ int lintel_stream_wants(const struct lintel_stream *stream)
 
     if (stream == NULL)
         return 0;
-    if ((stream->in_status == LINTEL_OK || is_lingering(stream)) && stream->in_errno == 0 &&
-        !stream->ended)
+    if ((stream->in_status == LINTEL_OK || is_lingering(stream)) && !stream->ended &&
+        (stream->work == NULL || stream->work->in_errno == 0))
         wants |= LINTEL_WANT_READ;
     if (lintelp_stream_queued(stream) > 0)
         wants |= LINTEL_WANT_WRITE;
@@ -485,34 +512,44 @@ static int left_until(uint64_t end)
 int lintel_stream_wait_ms(const struct lintel_stream *stream)
 {
     if (stream != NULL && is_lingering(stream))
-        return left_until(stream->dialogue->linger_until);
+        return left_until(stream->work->dialogue->linger_until);
     if (stream == NULL || stream->in_status < 0)
         return -1;
-    if (ahead_size(stream) > 0 || stream->ended || stream->in_errno != 0)
+    if (stream->ended)
         return 0;
-    if (stream->waiting_since == 0 || !is_timed(stream))
+    if (stream->work == NULL)
+        return -1;
+    if (ahead_size(stream) > 0 || stream->work->in_errno != 0)
+        return 0;
+    if (stream->work->waiting_since == 0 || !is_timed(stream))
         return -1;
     return to_ms(frame_left(stream, lintelp_now()));
 }
 
 uint64_t lintel_stream_offset(const struct lintel_stream *stream)
 {
-    return stream != NULL ? lintel_decoder_offset(stream->decoder) : 0;
+    if (stream == NULL)
+        return 0;
+    return stream->work != NULL ? lintel_decoder_offset(stream->work->decoder)
+                                : stream->counters.bytes_in;
 }
 
 int lintel_stream_begun(const struct lintel_stream *stream, uint64_t *size)
 {
-    return lintel_decoder_begun(stream != NULL ? stream->decoder : NULL, size);
+    const struct lintelp_work *w = stream != NULL ? stream->work : NULL;
+
+    return lintel_decoder_begun(w != NULL ? w->decoder : NULL, size);
 }
 
 void lintel_stream_pause(struct lintel_stream *stream)
 {
+    struct lintelp_work *w = stream != NULL ? stream->work : NULL;
     uint64_t now, left;
 
-    if (stream == NULL || stream->waiting_since == 0)
+    if (w == NULL || w->waiting_since == 0)
         return;
     now = lintelp_now();
     left = frame_left(stream, now);
-    stream->waited = (uint64_t)stream->frame_timeout_ms * 1000000 - left;
-    stream->waiting_since = 0;
+    w->waited = (uint64_t)stream->options->frame_timeout_ms * 1000000 - left;
+    w->waiting_since = 0;
 }

@@ -17,16 +17,17 @@
 
 static int send_failed(struct lintel_stream *s, int number)
 {
-    s->plain_below = 0;
-    s->out_errno = number;
     s->out_status = LINTEL_E_SYSTEM;
     if (number == EPIPE || number == ENOTCONN)
         s->out_status = LINTEL_E_CLOSED;
     if (number == ECONNRESET)
         s->out_status = LINTEL_E_RESET;
-    if (s->queue != NULL)
-        lintelp_queue_drop(s->queue);
-    lintelp_fds_drop(s);
+    if (lintelp_stream_begin(s) == LINTEL_OK) {
+        s->work->plain_below = 0;
+        s->work->out_errno = number;
+        lintelp_queue_drop(&s->work->queue);
+        lintelp_fds_drop(s);
+    }
     return lintelp_stream_note(s, s->out_status, number, ABOUT_SEND);
 }
 
@@ -44,21 +45,23 @@ static int shut_writing(struct lintel_stream *s)
     return 1;
 }
 
-/* One write. Returns 1 something was written, 0 it would wait, or the status of the failure. */
+/* One write of what is queued. Returns 1 something was written, 0 it would wait, or the status of
+ * the failure. */
 static int write_once(struct lintel_stream *s)
 {
     struct iovec parts[PARTS];
-    size_t count = lintelp_queue_parts(s->queue, parts, PARTS);
+    struct lintelp_work *w = s->work;
+    size_t count = lintelp_queue_parts(&w->queue, parts, PARTS);
     ssize_t put =
-        s->fds != NULL ? lintelp_fds_write(s, parts, count) : lintelp_write(&s->out, parts, count);
+        w->fds != NULL ? lintelp_fds_write(s, parts, count) : lintelp_write(&s->out, parts, count);
 
     if (put < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
         return send_failed(s, errno);
-    s->blocked = put <= 0;
+    w->blocked = put <= 0;
     if (put <= 0)
         return 0;
     s->counters.bytes_out += (uint64_t)put;
-    s->counters.frames_out += lintelp_queue_written(s->queue, (size_t)put);
+    s->counters.frames_out += lintelp_queue_written(&w->queue, (size_t)put);
     return 1;
 }
 
@@ -69,7 +72,8 @@ int lintelp_stream_write(struct lintel_stream *s)
     while (lintelp_stream_queued(s) > 0)
         if ((rc = write_once(s)) <= 0)
             return rc;
-    s->blocked = 0;
+    if (s->work != NULL)
+        s->work->blocked = 0;
     return s->closing && !s->shut ? shut_writing(s) : 1;
 }
 
@@ -100,7 +104,8 @@ int lintelp_stream_flush(struct lintel_stream *s, struct lintelp_deadline *deadl
 {
     int rc;
 
-    s->stuck = 0;
+    if (s->work != NULL)
+        s->work->stuck = 0;
     while ((rc = lintelp_stream_write(s)) == 0 && deadline->timeout_ms != 0)
         if ((rc = wait_to_write(s, deadline)) < 0)
             return rc;
@@ -119,7 +124,7 @@ int lintel_stream_flush(struct lintel_stream *stream, int timeout_ms)
     if (stream == NULL)
         return LINTEL_E_USAGE;
     if (stream->out_status < 0)
-        return lintelp_stream_note(stream, stream->out_status, stream->out_errno, ABOUT_SEND);
+        return lintelp_stream_note_out(stream);
     return flush(stream, timeout_ms);
 }
 
@@ -131,7 +136,8 @@ int lintel_stream_shutdown(struct lintel_stream *stream, int timeout_ms)
         stream->out.fd == stream->in.fd)
         return lintelp_stream_note(stream, LINTEL_E_UNSUPPORTED, 0, ABOUT_SHUTDOWN);
     stream->closing = 1;
-    stream->plain_below = 0;
+    if (stream->work != NULL)
+        stream->work->plain_below = 0;
     return lintel_stream_flush(stream, timeout_ms);
 }
 
@@ -139,10 +145,15 @@ int lintel_stream_shutdown(struct lintel_stream *stream, int timeout_ms)
 
 int lintelp_stream_refuse(struct lintel_stream *s, const struct lintel_error *error)
 {
-    if (s->detail == NULL)
-        s->detail = lintelp_resize(s->allocator, NULL, sizeof *s->detail);
-    if (s->detail != NULL)
-        *s->detail = *error;
+    struct lintelp_work *w;
+
+    if (lintelp_stream_begin(s) < 0)
+        return lintelp_stream_note(s, error->status, 0, ABOUT_NOTHING);
+    w = s->work;
+    if (w->detail == NULL)
+        w->detail = lintelp_resize(s->options->allocator, NULL, sizeof *w->detail);
+    if (w->detail != NULL)
+        *w->detail = *error;
     return lintelp_stream_note(s, error->status, 0, ABOUT_DETAIL);
 }
 
@@ -154,8 +165,17 @@ int lintelp_stream_refuse_size(struct lintel_stream *s, size_t size)
     lintelp_text_str(&text, "a payload of ");
     lintelp_text_u64(&text, size);
     lintelp_text_str(&text, " bytes exceeds the limit of ");
-    lintelp_text_u64(&text, s->max_frame);
+    lintelp_text_u64(&text, s->work->max_frame);
     return lintelp_stream_refuse(s, &error);
+}
+
+/* The plain way begins with the next frame, where a frame has neither a trailer nor a hook. */
+static void open_plain_way(struct lintel_stream *s)
+{
+    struct lintelp_work *w = s->work;
+
+    if (s->options->trace == NULL && lintel_layout_trailer_max(w->layout) == 0)
+        w->plain_below = w->max_frame < DIRECT_MIN ? (size_t)w->max_frame + 1 : DIRECT_MIN;
 }
 
 /* Control frames are bounded by their kind: a small limit must not keep a BYE from saying that it
@@ -163,24 +183,25 @@ int lintelp_stream_refuse_size(struct lintel_stream *s, size_t size)
 int lintelp_stream_may_send(struct lintel_stream *s, const struct lintel_header *header,
                             size_t size)
 {
-    int bounded = (header->flags & LINTEL_CONTROL) == 0 || !lintel_layout_is_lintel(s->layout);
+    int bounded, rc;
 
     if (s->out_status < 0)
-        return lintelp_stream_note(s, s->out_status, s->out_errno, ABOUT_SEND);
+        return lintelp_stream_note_out(s);
     if (s->closing)
         return lintelp_stream_note(s, LINTEL_E_CLOSED, 0, ABOUT_SHUTDOWN);
-    if (bounded && size > s->max_frame)
+    rc = lintelp_stream_begin(s);
+    if (rc < 0)
+        return rc;
+    bounded = (header->flags & LINTEL_CONTROL) == 0 || !lintel_layout_is_lintel(s->work->layout);
+    if (bounded && size > s->work->max_frame)
         return lintelp_stream_refuse_size(s, size);
-    if (s->queue == NULL && (s->queue = lintelp_queue_new(s->allocator)) == NULL)
-        return lintelp_stream_note(s, LINTEL_E_NOMEM, 0, ABOUT_NOTHING);
-    if (s->trace == NULL && lintel_layout_trailer_max(s->layout) == 0)
-        s->plain_below = s->max_frame < DIRECT_MIN ? (size_t)s->max_frame + 1 : DIRECT_MIN;
+    open_plain_way(s);
     return LINTEL_OK;
 }
 
 static inline int is_full(const struct lintel_stream *s, size_t size)
 {
-    return lintelp_queue_size(s->queue) > LINTEL_GATHER_SIZE - size;
+    return lintelp_queue_size(&s->work->queue) > LINTEL_GATHER_SIZE - size;
 }
 
 int lintelp_stream_make_way(struct lintel_stream *s, size_t size, int timeout_ms)
@@ -188,9 +209,9 @@ int lintelp_stream_make_way(struct lintel_stream *s, size_t size, int timeout_ms
     struct lintelp_deadline deadline = {timeout_ms, 0};
     int rc;
 
-    if (timeout_ms == 0 && s->blocked)
+    if (timeout_ms == 0 && s->work->blocked)
         return LINTEL_OK;
-    s->stuck = 0;
+    s->work->stuck = 0;
     while (is_full(s, size)) {
         rc = write_once(s);
         if (rc == 0 && timeout_ms == 0)
@@ -213,20 +234,21 @@ struct ends {
 static int put_ends(struct lintel_stream *s, const struct lintel_header *header, size_t size,
                     size_t between, size_t refs, struct ends *out)
 {
-    struct lintelp_queue *q = s->queue;
-    size_t room = s->overhead + between;
+    struct lintelp_work *w = s->work;
+    struct lintelp_queue *q = &w->queue;
+    size_t room = w->overhead + between;
     struct lintel_error error;
     int rc;
 
     if (lintelp_queue_reserve(q, room, refs) < 0)
         return lintelp_stream_note(s, LINTEL_E_NOMEM, 0, ABOUT_NOTHING);
     out->header = q->bytes + q->tail;
-    rc = lintel_frame_put_header(s->layout, out->header, room, &out->header_size, header, size,
+    rc = lintel_frame_put_header(w->layout, out->header, room, &out->header_size, header, size,
                                  &error);
     if (rc < 0)
         return lintelp_stream_refuse(s, &error);
     out->trailer = out->header + out->header_size + between;
-    rc = lintel_frame_put_trailer(s->layout, out->trailer, room - out->header_size - between,
+    rc = lintel_frame_put_trailer(w->layout, out->trailer, room - out->header_size - between,
                                   &out->trailer_size, header, &error);
     return rc < 0 ? lintelp_stream_refuse(s, &error) : LINTEL_OK;
 }
@@ -241,14 +263,15 @@ static void trace_out(struct lintel_stream *s, struct ends ends, const void *pay
     frame.length = size;
     frame.header_size = (uint32_t)ends.header_size;
     frame.trailer_size = (uint32_t)ends.trailer_size;
-    frame.offset = s->counters.bytes_out + lintelp_queue_size(s->queue);
-    s->trace(s->trace_user, '>', &frame);
+    frame.offset = s->counters.bytes_out + lintelp_queue_size(&s->work->queue);
+    s->options->trace(s->options->trace_user, '>', &frame);
 }
 
 /* Queue a frame with a copy of its payload. On failure nothing has changed. */
 static int put_copied(struct lintel_stream *s, const struct lintel_header *header,
                       const void *payload, size_t size)
 {
+    struct lintelp_queue *q = &s->work->queue;
     struct ends ends;
     size_t wire;
     int rc = put_ends(s, header, size, size, 0, &ends);
@@ -257,11 +280,11 @@ static int put_copied(struct lintel_stream *s, const struct lintel_header *heade
         return rc;
     if (size > 0)
         memcpy(ends.header + ends.header_size, payload, size);
-    if (s->trace != NULL)
+    if (s->options->trace != NULL)
         trace_out(s, ends, payload, size);
     wire = ends.header_size + size + ends.trailer_size;
-    lintelp_queue_put(s->queue, wire);
-    lintelp_queue_end_frame(s->queue, wire);
+    lintelp_queue_put(q, wire);
+    lintelp_queue_end_frame(q, wire);
     s->counters.payloads_copied += size;
     return LINTEL_OK;
 }
@@ -272,28 +295,29 @@ static int put_referred(struct lintel_stream *s, const struct lintel_header *hea
                         const void *payload, size_t size, lintel_release *release, void *user,
                         size_t *wire)
 {
+    struct lintelp_queue *q = &s->work->queue;
     struct ends ends;
     int rc = put_ends(s, header, size, 0, 1, &ends);
 
     if (rc < 0)
         return rc;
-    if (s->trace != NULL)
+    if (s->options->trace != NULL)
         trace_out(s, ends, payload, size);
     *wire = ends.header_size + size + ends.trailer_size;
-    lintelp_queue_put(s->queue, ends.header_size);
-    lintelp_queue_put_ref(s->queue, payload, size, release, user);
-    lintelp_queue_put(s->queue, ends.trailer_size);
-    lintelp_queue_end_frame(s->queue, *wire);
+    lintelp_queue_put(q, ends.header_size);
+    lintelp_queue_put_ref(q, payload, size, release, user);
+    lintelp_queue_put(q, ends.trailer_size);
+    lintelp_queue_end_frame(q, *wire);
     return LINTEL_OK;
 }
 
 static int send_copied(struct lintel_stream *s, const struct lintel_header *header,
                        const void *payload, size_t size, int timeout_ms)
 {
+    size_t room = s->work->overhead + size;
     int rc;
 
-    if (is_full(s, s->overhead + size) &&
-        (rc = lintelp_stream_make_way(s, s->overhead + size, timeout_ms)) < 0)
+    if (is_full(s, room) && (rc = lintelp_stream_make_way(s, room, timeout_ms)) < 0)
         return rc;
     return put_copied(s, header, payload, size);
 }
@@ -302,7 +326,7 @@ static int send_copied(struct lintel_stream *s, const struct lintel_header *head
  * among the frames that were taken and lost. */
 static int not_taken(struct lintel_stream *s, size_t wire, int status)
 {
-    struct lintelp_queue *q = s->queue;
+    struct lintelp_queue *q = &s->work->queue;
 
     q->lost_frames--;
     q->lost_bytes -= q->lost_bytes < wire ? q->lost_bytes : wire;
@@ -324,7 +348,7 @@ static int send_by_reference(struct lintel_stream *s, const struct lintel_header
             release(user, payload, size);
         return rc;
     }
-    if (lintelp_queue_size(s->queue) < write_from || (timeout_ms == 0 && s->blocked))
+    if (lintelp_queue_size(&s->work->queue) < write_from || (timeout_ms == 0 && s->work->blocked))
         return LINTEL_OK;
     rc = flush(s, timeout_ms);
     return rc < 0 && rc != LINTEL_E_TIMEOUT ? not_taken(s, wire, rc) : LINTEL_OK;
@@ -341,13 +365,13 @@ static int send_direct(struct lintel_stream *s, const struct lintel_header *head
     void *copy = NULL;
     int rc;
 
-    if (timeout_ms >= 0 && (copy = lintelp_resize(s->allocator, NULL, size)) == NULL)
+    if (timeout_ms >= 0 && (copy = lintelp_resize(s->options->allocator, NULL, size)) == NULL)
         return lintelp_stream_note(s, LINTEL_E_NOMEM, 0, ABOUT_NOTHING);
     rc = send_by_reference(s, header, payload, size, NULL, NULL, 0, timeout_ms);
     if (copy != NULL && rc == LINTEL_OK)
-        s->counters.payloads_copied += lintelp_queue_own(s->queue, payload, copy);
+        s->counters.payloads_copied += lintelp_queue_own(&s->work->queue, payload, copy);
     else if (copy != NULL)
-        (void)lintelp_resize(s->allocator, copy, 0);
+        (void)lintelp_resize(s->options->allocator, copy, 0);
     return rc;
 }
 
@@ -356,15 +380,16 @@ static int send_direct(struct lintel_stream *s, const struct lintel_header *head
 static inline int send_plainly(struct lintel_stream *s, const struct lintel_header *header,
                                const void *payload, size_t size)
 {
-    struct lintelp_queue *q = s->queue;
-    size_t room = s->overhead + size, wire;
+    struct lintelp_work *w = s->work;
+    struct lintelp_queue *q = &w->queue;
+    size_t room = w->overhead + size, wire;
     uint8_t *at;
 
     if (q->tail > q->plain_end || room > q->plain_end - q->tail ||
         q->frame_tail == q->frame_capacity)
         return 0;
     at = q->bytes + q->tail;
-    if (lintel_frame_put_header(s->layout, at, room, &wire, header, size, NULL) < 0)
+    if (lintel_frame_put_header(w->layout, at, room, &wire, header, size, NULL) < 0)
         return 0;
     if (size > 0)
         memcpy(at + wire, payload, size);
@@ -382,7 +407,8 @@ int lintel_stream_send(struct lintel_stream *stream, const struct lintel_header 
 
     if (stream == NULL || header == NULL || (payload == NULL && size > 0))
         return LINTEL_E_USAGE;
-    if (size < stream->plain_below && send_plainly(stream, header, payload, size))
+    if (stream->work != NULL && size < stream->work->plain_below &&
+        send_plainly(stream, header, payload, size))
         return LINTEL_OK;
     if ((rc = lintelp_stream_may_send(stream, header, size)) < 0)
         return rc;
@@ -418,7 +444,8 @@ size_t lintel_stream_queued(const struct lintel_stream *stream)
 
 void lintel_stream_unsent(const struct lintel_stream *stream, uint64_t *frames, uint64_t *bytes)
 {
-    const struct lintelp_queue *q = stream != NULL ? stream->queue : NULL;
+    const struct lintelp_work *w = stream != NULL ? stream->work : NULL;
+    const struct lintelp_queue *q = w != NULL ? &w->queue : NULL;
 
     if (frames != NULL)
         *frames = q != NULL ? q->lost_frames + (q->frame_tail - q->frame_head) : 0;

@@ -43,50 +43,65 @@ struct lintelp_ahead {
     uint8_t bytes[];
 };
 
-struct lintel_stream {
+/*
+ * What a stream has besides itself while something goes on. An idle one has none:
+ * lintel_stream_trim() gives it back, and the next call that needs it makes it anew.
+ */
+struct lintelp_work {
     struct lintel_decoder *decoder;
-    struct lintelp_queue *queue;    /* NULL until the first send */
-    struct lintelp_ahead *ahead;    /* NULL where there is nothing, or little, to hold */
-    struct lintelp_stream_fds *fds; /* NULL where no descriptors travel */
-    const struct lintel_layout *layout;
-    const struct lintel_allocator *allocator;
+    struct lintelp_queue queue;
+    struct lintelp_ahead *ahead;       /* NULL where there is nothing, or little, to hold */
+    struct lintelp_stream_fds *fds;    /* NULL where no descriptors travel */
     struct lintelp_dialogue *dialogue; /* NULL until messages are asked for */
-    uint8_t *receive_buffer;           /* shared with other streams; NULL: none */
-    size_t receive_size;
-    lintel_trace *trace;
-    void *trace_user;
-    struct lintel_error *detail; /* of a refused header; NULL: none, or no memory for it */
-    uint64_t max_frame, max_message, max_memory;
+    struct lintel_error *detail;       /* of a refused header; NULL: none, or no memory for it */
+    const struct lintel_layout *layout;
+    uint64_t max_frame, max_message, max_memory; /* what the options amount to */
+    size_t overhead;                             /* bytes of header and trailer, at most */
     size_t plain_below;     /* a payload of fewer bytes may go the plain way; 0: none */
     uint64_t waited;        /* ns that the begun frame was waited for, up to waiting_since */
     uint64_t waiting_since; /* on the clock; 0: it stands still */
-    struct lintel_counters counters;
-    struct lintelp_end in, out; /* out.fd is -1 once a pipe was shut down */
-    int frame_timeout_ms;
     int in_errno, out_errno, last_errno;
-    int16_t in_status, out_status, last_status; /* in and out are sticky; 0 or below */
-    uint16_t overhead;                          /* bytes of header and trailer, at most */
-    uint8_t last_about;                         /* enum lintelp_about */
-    uint8_t in_about;                           /* the same of in_status */
-    unsigned closing : 1;                       /* lintel_stream_shutdown() was called */
-    unsigned shut : 1;                          /* and it is done */
-    unsigned blocked : 1;                       /* the last write would have waited */
-    unsigned ended : 1;                         /* the peer's end was read */
-    unsigned fed : 1;    /* the decoder has unread bytes that lie in the shared buffer */
-    unsigned stuck : 1;  /* no memory to receive ahead */
-    unsigned pieces : 1; /* the last call asked for pieces */
+    unsigned blocked : 1; /* the last write would have waited */
+    unsigned fed : 1;     /* the decoder has unread bytes that lie in the shared buffer */
+    unsigned stuck : 1;   /* no memory to receive ahead */
+    unsigned pieces : 1;  /* the last call asked for pieces */
 };
+
+/* What thousands of idle connections have each: what stands here is paid for by all of them. */
+struct lintel_stream {
+    const struct lintel_stream_options *options; /* behind it, or shared with others */
+    struct lintelp_work *work;                   /* NULL: idle */
+    struct lintel_counters counters;
+    struct lintelp_end in, out;                /* out.fd is -1 once a pipe was shut down */
+    int8_t in_status, out_status, last_status; /* in and out are sticky; 0 or below */
+    uint8_t last_about;                        /* enum lintelp_about */
+    uint8_t in_about;                          /* the same of in_status */
+    unsigned closing : 1;                      /* lintel_stream_shutdown() was called */
+    unsigned shut : 1;                         /* and it is done */
+    unsigned ended : 1;                        /* the peer's end was read */
+};
+
+/* Make what an idle stream has not. Returns LINTEL_OK, or LINTEL_E_NOMEM, which is noted. */
+int lintelp_stream_make_work(struct lintel_stream *stream);
+
+static inline int lintelp_stream_begin(struct lintel_stream *stream)
+{
+    return stream->work != NULL ? LINTEL_OK : lintelp_stream_make_work(stream);
+}
 
 /* Note an error for lintel_stream_error(). Returns status. */
 int lintelp_stream_note(struct lintel_stream *stream, int status, int number,
                         enum lintelp_about about);
+/* Note the sticky one of either direction again. Returns it. */
+int lintelp_stream_note_in(struct lintel_stream *stream);
+int lintelp_stream_note_out(struct lintel_stream *stream);
 
 /* ---- stream_send.c --------------------------------------------------------------------------- */
 
 /* Bytes queued. */
 static inline size_t lintelp_stream_queued(const struct lintel_stream *stream)
 {
-    return stream->queue != NULL ? lintelp_queue_size(stream->queue) : 0;
+    return stream->work != NULL ? lintelp_queue_size(&stream->work->queue) : 0;
 }
 
 /* Write what goes without waiting. Returns 1 everything is written, 0 it would wait, or the status
@@ -124,7 +139,7 @@ int lintelp_stream_recv(struct lintel_stream *stream, struct lintel_frame *frame
 int lintelp_stream_recv_pieces(struct lintel_stream *stream, struct lintel_piece *pieces,
                                int capacity, struct lintelp_deadline *deadline);
 
-/* Bytes that may be received ahead now. */
+/* Bytes that may be received ahead now; for a stream that has work, as the next. */
 size_t lintelp_stream_ahead_room(const struct lintel_stream *stream);
 
 /* Receive ahead of the decoder what is there, without waiting. */
