@@ -1604,7 +1604,7 @@ static void server_survives_every_failing_allocation(void **state)
  * table, one pointer a descriptor. */
 static void server_idle_connections_are_cheap(void **state)
 {
-    enum { COUNT = 100, LIMIT = 800 };
+    enum { COUNT = 100, LIMIT = 448 };
     static uint8_t payload[20000];
     struct lintel_server_options options = LINTEL_SERVER_OPTIONS_INIT;
     struct meter meter = {0};

@@ -15,26 +15,31 @@
 
 /* What is remembered of a connection. The kernel forgets who the peer was when that has closed. */
 struct peer {
-    struct job *jobs; /* -H exec */
-    union {
-        struct sockaddr any;
-        struct sockaddr_in v4;
-        struct sockaddr_in6 v6;
-    } address;
+    struct job *jobs;                                /* -H exec */
+    _Alignas(struct sockaddr_in6) uint8_t address[]; /* as long as its family's are */
 };
 
 /* ---- lines about connections ----------------------------------------------------------------- */
+
+/* Bytes of an address of the network; of any other only the family is kept. */
+static size_t address_size(sa_family_t family)
+{
+    if (family == AF_INET)
+        return sizeof(struct sockaddr_in);
+    return family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof family;
+}
 
 /* Who it is, as far as the kernel knew: "tcp://[::1]:4242". */
 static void peer_text(char *out, size_t size, const struct peer *peer)
 {
     struct lintel_endpoint endpoint = {.scheme = LINTEL_TCP};
-    socklen_t length = sizeof peer->address;
+    const struct sockaddr *address = (const struct sockaddr *)(const void *)peer->address;
+    socklen_t length = (socklen_t)address_size(address->sa_family);
     snprintf(out, size, "a connection");
-    if (peer->address.any.sa_family != AF_INET && peer->address.any.sa_family != AF_INET6)
+    if (length < sizeof *address)
         return;
-    if (getnameinfo(&peer->address.any, length, endpoint.host, sizeof endpoint.host,
-                    endpoint.service, sizeof endpoint.service, NI_NUMERICHOST | NI_NUMERICSERV))
+    if (getnameinfo(address, length, endpoint.host, sizeof endpoint.host, endpoint.service,
+                    sizeof endpoint.service, NI_NUMERICHOST | NI_NUMERICSERV))
         return;
     lintel_endpoint_text(&endpoint, out, size);
 }
@@ -116,12 +121,18 @@ static void run(void *user, struct lintel_connection *connection, const struct l
 static int setup(void *user, struct lintel_connection *connection)
 {
     struct worker *worker = user;
-    struct peer *peer = calloc(1, sizeof *peer);
-    socklen_t length = sizeof peer->address;
+    struct sockaddr_storage name = {.ss_family = AF_UNSPEC};
+    socklen_t length = sizeof name;
+    struct peer *peer;
+    size_t size;
+    if (getpeername(lintel_connection_fd(connection), (struct sockaddr *)&name, &length) != 0)
+        name.ss_family = AF_UNSPEC;
+    size = address_size(name.ss_family);
+    peer = malloc(sizeof *peer + size);
     if (!peer)
         return -1;
-    if (getpeername(lintel_connection_fd(connection), &peer->address.any, &length) != 0)
-        peer->address.any.sa_family = AF_UNSPEC;
+    peer->jobs = NULL;
+    memcpy(peer->address, &name, size);
     lintel_connection_set_user(connection, peer);
     atomic_fetch_add(&worker->load, 1);
     return 0;

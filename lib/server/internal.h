@@ -116,7 +116,7 @@ struct out_poll {
 };
 
 struct lintel_connection {
-    uv_poll_t poll; /* first: the handle is the connection */
+    uv_poll_t poll; /* first: the handle is the connection; its data is the application's user */
     struct lintel_server *server;
     struct lintel_stream *stream;
     struct lintel_assembler *assembler;     /* NULL but around fragments */
@@ -126,7 +126,6 @@ struct lintel_connection {
     struct node kept;                       /* requests on the heap that wait for an answer */
     struct lintel_request *held;            /* answers that wait for their turn, in order */
     struct lintel_error *error;             /* why it ends; NULL: status says all */
-    void *user;
     /* Times are those of uv_now. */
     uint64_t due;          /* it is looked at then; no later than its first deadline */
     uint64_t since;        /* its last activity, or its shutdown */
@@ -169,6 +168,7 @@ struct lintel_server {
     struct lintel_handler handler;
     const struct lintel_layout *layout;
     const struct lintel_allocator *allocator;
+    struct lintel_stream_options stream_options; /* of all connections */
     struct mailbox *mailbox;
     void (*stopped)(void *user, int clean);
     void *stopped_user;

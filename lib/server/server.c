@@ -374,6 +374,23 @@ static uint64_t time_or_default(int value, uint64_t otherwise)
     return value < 0 ? NEVER : or_default((uint64_t)value, otherwise);
 }
 
+/* What all connections have in common is there once. */
+static void share_options(struct lintel_server *server)
+{
+    static const struct lintel_stream_options defaults = LINTEL_STREAM_OPTIONS_INIT;
+    struct lintel_stream_options *o = &server->stream_options;
+
+    *o = defaults;
+    o->layout = server->layout;
+    o->allocator = server->allocator;
+    o->max_frame = server->max_frame_option;
+    o->max_message = server->max_message;
+    o->max_fds = server->max_fds;
+    o->receive_buffer = server->receive_buffer;
+    o->receive_buffer_size = sizeof server->receive_buffer;
+    o->shared = 1;
+}
+
 static void take_limits(struct lintel_server *server, const struct lintel_server_options *options)
 {
     server->max_frame_option = options->max_frame;
@@ -401,6 +418,7 @@ static void take_options(struct lintel_server *server, const struct lintel_serve
     take_limits(server, options);
     server->is_lintel = lintel_layout_is_lintel(server->layout) != 0;
     server->ordered = !server->is_lintel && lintel_layout_find(server->layout, "id") < 0;
+    share_options(server);
 }
 
 int lintel_server_new(struct lintel_server **out, struct uv_loop_s *loop,

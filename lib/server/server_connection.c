@@ -379,18 +379,10 @@ static int open_parts(struct lintel_connection *connection, int in, int out, int
                       struct lintel_error *error)
 {
     struct lintel_server *server = connection->server;
-    struct lintel_stream_options options = LINTEL_STREAM_OPTIONS_INIT;
     struct out_poll *second;
     int rc;
 
-    options.layout = server->layout;
-    options.allocator = server->allocator;
-    options.max_frame = server->max_frame_option;
-    options.max_message = server->max_message;
-    options.max_fds = server->max_fds;
-    options.receive_buffer = server->receive_buffer;
-    options.receive_buffer_size = sizeof server->receive_buffer;
-    rc = lintel_stream_new(&connection->stream, in, out, &options, error);
+    rc = lintel_stream_new(&connection->stream, in, out, &server->stream_options, error);
     if (rc != LINTEL_OK)
         return rc;
     rc = lintelp_poll_init(server->loop, &connection->poll, in, given);
@@ -489,13 +481,13 @@ int lintelp_connection_open(struct lintel_server *server, int in, int out, int g
 
 void *lintel_connection_user(const struct lintel_connection *connection)
 {
-    return connection == NULL ? NULL : connection->user;
+    return connection == NULL ? NULL : connection->poll.data;
 }
 
 void lintel_connection_set_user(struct lintel_connection *connection, void *user)
 {
     if (connection != NULL)
-        connection->user = user;
+        connection->poll.data = user;
 }
 
 int lintel_connection_fd(const struct lintel_connection *connection)
