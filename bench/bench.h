@@ -8,19 +8,28 @@
 
 /* A row of the table. Both functions return nanoseconds (or what the row names) per unit of work,
  * below 0 where they cannot run here. */
+/* What a row is judged by. */
+enum bench_score {
+    BENCH_RATIO, /* ours to the floor */
+    BENCH_MORE,  /* ns, ours minus the floor */
+    BENCH_BYTES  /* ours; both are bytes, not ns */
+};
+
+/* A row of the table. Both functions return nanoseconds per unit of work, or bytes, below 0 where
+ * they cannot run here. */
 struct bench_row {
     const char *what;
     size_t size; /* handed to both */
     double (*floor)(size_t size);
     double (*ours)(size_t size);
-    double must;       /* the ratio, or the difference in ns, is at most this */
-    int difference;    /* 1: ours minus floor counts, not the ratio */
+    double must;       /* the score is at most this */
+    int score;         /* enum bench_score */
     const char *needs; /* what is missing where it cannot run */
 };
 
 /* Groups, each ended by a row without what. */
 extern const struct bench_row bench_decode_rows[], bench_encode_rows[], bench_pack_rows[],
-    bench_seal_rows[], bench_stream_rows[];
+    bench_seal_rows[], bench_stream_rows[], bench_memory_rows[];
 
 extern uint64_t bench_sink; /* what is computed goes here, so that it is computed */
 double bench_cpu_ns(void);  /* of this thread */
