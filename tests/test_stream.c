@@ -1908,6 +1908,37 @@ static void stream_traces_frames_both_ways(void **state)
     lintel_stream_close(b);
 }
 
+/* Frames that are gathered are on the wire what lintel_frame_encode() makes of them, whatever their
+ * size and flags; and what it refuses is refused behind others, too. */
+static void stream_gathers_what_encode_writes(void **state)
+{
+    static uint8_t wire[WIRE_MAX], got[WIRE_MAX];
+    struct lintel_header header = numbered(0);
+    struct lintel_stream *stream;
+    size_t used = 0, step;
+    int peer, rc;
+
+    (void)state;
+    stream = stream_and_peer(&peer, NULL);
+    for (size_t size = 0; size <= 130; size++) {
+        for (unsigned flags = 0; flags <= 0x11; flags++) {
+            header.flags = (uint8_t)flags;
+            header.type = (uint32_t)size * 0x01010101;
+            header.id = ~header.type;
+            rc = lintel_frame_encode(NULL, wire + used, WIRE_MAX - used, &step, &header,
+                                     pattern(size), size, NULL);
+            assert_int_equal(lintel_stream_send(stream, &header, pattern(size), size, 0), rc);
+            used += rc == LINTEL_OK ? step : 0;
+        }
+        assert_int_equal(lintel_stream_flush(stream, 0), 1);
+        assert_int_equal(read_all(peer, got, used), used);
+        assert_memory_equal(got, wire, used);
+        used = 0;
+    }
+    lintel_stream_close(stream);
+    close(peer);
+}
+
 static void stream_idle_costs_little(void **state)
 {
     static uint8_t shared[65536];
@@ -2277,6 +2308,7 @@ int main(void)
         TEST(stream_raises_no_sigpipe),
         TEST(stream_shared_buffer_serves_many),
         TEST(stream_traces_frames_both_ways),
+        TEST(stream_gathers_what_encode_writes),
         TEST(stream_idle_costs_little),
         TEST(stream_trimmed_goes_on_where_it_was),
         TEST(stream_trimmed_survives_failing_memory),
