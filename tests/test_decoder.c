@@ -941,6 +941,69 @@ static void decoder_answers_misuse_with_usage(void **state)
     lintel_decoder_trim(NULL);
 }
 
+/* As many frames as fit, all sizes up to 600, and behind them one that is over the limit. */
+static size_t many_frames(uint8_t *out, size_t room)
+{
+    static const uint8_t payload[600] = {1, 2, 3};
+    size_t used = 0, step;
+
+    for (uint32_t i = 0; used + 2 * 616 < room; i++) {
+        struct lintel_header header = {LINTEL_REPLY, i, ~i, NULL};
+        assert_int_equal(lintel_frame_encode(NULL, out + used, room - used, &step, &header, payload,
+                                             i * 7 % 601, NULL),
+                         LINTEL_OK);
+        used += step;
+    }
+    lintel_header_put(out + used, 0, 7, 1, 601);
+    return used + LINTEL_HEADER_SIZE + 601;
+}
+
+static void expect_same_piece(const struct lintel_piece *a, const struct lintel_piece *b)
+{
+    assert_int_equal(a->header_size, b->header_size);
+    assert_memory_equal(a->header, b->header, a->header_size);
+    assert_int_equal(a->size, b->size);
+    assert_memory_equal(a->bytes, b->bytes, a->size);
+    assert_ptr_equal(b->trailer, b->bytes + b->size);
+    assert_int_equal(a->trailer_size, b->trailer_size);
+    assert_int_equal(a->position, b->position);
+    assert_int_equal(a->length, b->length);
+    assert_int_equal(a->offset, b->offset);
+    assert_int_equal(a->last, b->last);
+}
+
+static void decoder_batches_of_pieces_are_single_pieces(void **state)
+{
+    static uint8_t wire[64 * 1024];
+    const size_t size = many_frames(wire, sizeof wire);
+    struct lintel_decoder_options options = LINTEL_DECODER_OPTIONS_INIT;
+    struct lintel_piece pieces[4], one;
+
+    (void)state;
+    options.max_frame = 600;
+    for (size_t step = 1; step < 700; step++) {
+        struct lintel_decoder *single, *batch;
+        int n = 0;
+        assert_int_equal(lintel_decoder_new(&single, &options, NULL), LINTEL_OK);
+        assert_int_equal(lintel_decoder_new(&batch, &options, NULL), LINTEL_OK);
+        for (size_t at = 0; at < size && n == 0; at += step) {
+            size_t now = size - at < step ? size - at : step;
+            assert_int_equal(lintel_decoder_feed(single, wire + at, now), LINTEL_OK);
+            assert_int_equal(lintel_decoder_feed(batch, wire + at, now), LINTEL_OK);
+            while ((n = lintel_decoder_next_pieces(batch, pieces, 1 + (int)(step % 4))) > 0)
+                for (int i = 0; i < n; i++) {
+                    assert_int_equal(lintel_decoder_next_piece(single, &one), 1);
+                    expect_same_piece(&one, &pieces[i]);
+                }
+            assert_int_equal(lintel_decoder_next_piece(single, &one), n);
+        }
+        assert_int_equal(n, LINTEL_E_TOO_LARGE);
+        assert_int_equal(lintel_decoder_offset(batch), size - LINTEL_HEADER_SIZE - 601);
+        lintel_decoder_free(single);
+        lintel_decoder_free(batch);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -970,6 +1033,7 @@ int main(void)
         cmocka_unit_test(decoder_goes_on_without_new_input),
         cmocka_unit_test(decoder_pieces_join_to_the_same_frames),
         cmocka_unit_test(decoder_pieces_come_in_batches),
+        cmocka_unit_test(decoder_batches_of_pieces_are_single_pieces),
         cmocka_unit_test(decoder_pieces_need_no_memory),
         cmocka_unit_test(decoder_answers_misuse_with_usage),
     };

@@ -246,6 +246,38 @@ static inline int next_quickly(struct lintel_decoder *d, struct lintel_piece *ou
     return 1;
 }
 
+/*
+ * What a stream of large payloads is made of: what was fed ends one, and its rest begins the next,
+ * whose header needs no second look. Both at once, 2; or 0, and nothing has changed.
+ */
+static inline int next_two(struct lintel_decoder *d, struct lintel_piece *out)
+{
+    const uint8_t *bytes = d->piece + d->at;
+    const uint64_t left = d->given_left;
+    uint64_t have = d->size - d->at, length;
+
+    if (left == 0 || have <= LINTEL_HEADER_SIZE || left >= have - LINTEL_HEADER_SIZE ||
+        d->quick != QUICK_LINTEL || d->status < 0 || d->given > 0 ||
+        d->end - d->begin != LINTEL_HEADER_SIZE || d->capacity - d->end < LINTEL_HEADER_SIZE ||
+        !lintelp_is_plain(bytes + left))
+        return 0;
+    length = lintelp_length(bytes + left);
+    have -= left + LINTEL_HEADER_SIZE;
+    if (length > d->raw_span || length <= have)
+        return 0;
+    tell(d, &out[0], bytes, (size_t)left, left);
+    end_pieces(d, &out[0], 0);
+    bytes += left;
+    memcpy(d->own + d->end, bytes, LINTEL_HEADER_SIZE);
+    d->end += LINTEL_HEADER_SIZE;
+    d->given_header = LINTEL_HEADER_SIZE;
+    d->given_length = length;
+    d->given_left = length - have;
+    d->at = d->size;
+    tell(d, &out[1], bytes + LINTEL_HEADER_SIZE, (size_t)have, length);
+    return 2;
+}
+
 int lintel_decoder_next_piece(struct lintel_decoder *decoder, struct lintel_piece *out)
 {
     if (decoder == NULL || out == NULL)
@@ -261,6 +293,8 @@ int lintel_decoder_next_pieces(struct lintel_decoder *decoder, struct lintel_pie
 
     if (decoder == NULL || out == NULL || capacity < 1)
         return LINTEL_E_USAGE;
+    if (capacity > 1 && next_two(decoder, out) > 0)
+        return 2;
     do {
         rc = next_quickly(decoder, &out[n]);
         n += rc == 1;
