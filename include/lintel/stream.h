@@ -21,6 +21,7 @@
 
 #include "lintel/endpoint.h"
 #include "lintel/message.h"
+#include "lintel/seal.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -57,14 +58,17 @@ struct lintel_stream_options {
     size_t receive_buffer_size;
     lintel_trace *trace; /* NULL: none */
     void *trace_user;
+    /* Kept: the stream is sealed, and its role is that of the keys; proto/sealed.md. NULL: plain.
+     */
+    const struct lintel_seal_keys *seal_keys;
     uint32_t max_fds; /* descriptors that a frame, or a message, may bring; 0: none are taken */
     int shared; /* 1: these options themselves are kept until lintel_stream_close() of the last
                    stream that was made with them, and not changed: many streams have them once;
                    0: each stream copies them */
 };
-#define LINTEL_STREAM_OPTIONS_INIT                                               \
-    {                                                                            \
-        sizeof(struct lintel_stream_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 \
+#define LINTEL_STREAM_OPTIONS_INIT                                                  \
+    {                                                                               \
+        sizeof(struct lintel_stream_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 \
     }
 
 /* ---- life ------------------------------------------------------------------------------------ */
@@ -86,9 +90,11 @@ LINTEL_API LINTEL_MUST_USE int lintel_stream_new(struct lintel_stream **stream, 
                                                  struct lintel_error *error);
 
 /*
- * Connect to an endpoint's text and make a stream of it.
+ * Connect to an endpoint's text and make a stream of it; the deadline is that of a sealed one's
+ * handshake, too, which is done then.
  *
- * Returns  as lintel_endpoint_parse(), lintel_endpoint_connect() and lintel_stream_new()
+ * Returns  as lintel_endpoint_parse(), lintel_endpoint_connect(), lintel_stream_new() and
+ *          lintel_stream_handshake()
  */
 LINTEL_API LINTEL_MUST_USE int lintel_stream_open(struct lintel_stream **stream,
                                                   const char *endpoint, int timeout_ms,
@@ -99,6 +105,32 @@ LINTEL_API LINTEL_MUST_USE int lintel_stream_open(struct lintel_stream **stream,
  * lintel_stream_unsent(), first. NULL is left alone. */
 LINTEL_API
 void lintel_stream_close(struct lintel_stream *stream);
+
+/* ---- a sealed one ---------------------------------------------------------------------------- */
+
+/*
+ * With the option seal_keys everything goes over the wire in authenticated records, after a
+ * handshake; otherwise such a stream is used as any other. The handshake goes on inside of the
+ * other calls; this one waits for it alone, to know the peer before anything is sent. A side that
+ * refuses says so by itself.
+ *
+ * Returns  1  it is done; a plain stream is done from the beginning
+ *          0  not yet (timeout_ms 0 only)
+ *          LINTEL_E_TIMEOUT
+ *          LINTEL_E_SEAL       it does not verify, or the peer wants none; sticky, here and in all
+ *                              other calls, later too: a record that does not verify
+ *          LINTEL_E_REFUSED    the peer said, unauthenticated, why it refuses
+ *          LINTEL_E_TRUNCATED  the stream ended before the peer's last record
+ *          LINTEL_E_USAGE      this is a child of the process that made the stream
+ *          else as lintel_stream_recv()
+ */
+LINTEL_API LINTEL_MUST_USE int lintel_stream_handshake(struct lintel_stream *stream,
+                                                       int timeout_ms);
+
+/* The session, to ask for the peer's name and the session's id; NULL for a plain stream. Lends,
+ * until the stream is closed. */
+LINTEL_API
+const struct lintel_seal *lintel_stream_seal(const struct lintel_stream *stream);
 
 /* ---- sending --------------------------------------------------------------------------------- */
 
@@ -358,7 +390,7 @@ uint64_t lintel_stream_offset(const struct lintel_stream *stream);
  * Whether a frame has begun to come and is not whole. *size is what it has at least, header and
  * trailer included; NULL if that is of no interest.
  *
- * Returns  1, or 0 and *size is 0
+ * Returns  1, or 0 and *size is 0; 2 where a record of a seal has begun
  */
 LINTEL_API
 int lintel_stream_begun(const struct lintel_stream *stream, uint64_t *size);

@@ -2,6 +2,7 @@
  * have the loops. */
 #include "config.h"
 #include "net/stream_fds.h"
+#include "net/stream_seal.h"
 
 #include "core/internal.h"
 
@@ -48,6 +49,11 @@ static void free_work(struct lintel_stream *s)
     s->work = NULL;
 }
 
+uint64_t lintelp_stream_fed(const struct lintel_stream *s)
+{
+    return s->sealed != NULL ? lintelp_sealed_fed(s) : s->counters.bytes_in;
+}
+
 /* What was received so far was given out: there the decoder begins. Returns LINTEL_OK or not, and
  * the work may be made in part. */
 static int fill_work(struct lintel_stream *s)
@@ -59,7 +65,7 @@ static int fill_work(struct lintel_stream *s)
 
     if (lintelp_fds_open(s) < 0 || lintel_decoder_new(&w->decoder, &options, NULL) < 0)
         return LINTEL_E_NOMEM;
-    lintelp_decoder_begin_at(w->decoder, s->counters.bytes_in);
+    lintelp_decoder_begin_at(w->decoder, lintelp_stream_fed(s));
     w->layout = lintel_decoder_layout(w->decoder);
     most = lintel_layout_length_max(w->layout);
     w->max_frame = o->max_frame;
@@ -136,7 +142,11 @@ static int check(struct lintel_stream *s, int in, int out, struct lintel_error *
         rc = check_type(out, error);
     if (rc == LINTEL_OK)
         rc = lintelp_fds_check_options(s->options, error);
-    return rc == LINTEL_OK ? lintelp_decoder_check(&options, error) : rc;
+    if (rc == LINTEL_OK)
+        rc = lintelp_decoder_check(&options, error);
+    if (rc == LINTEL_OK && s->options->seal_keys != NULL)
+        rc = lintelp_sealed_open(s, s->options->seal_keys, error);
+    return rc;
 }
 
 int lintel_stream_new(struct lintel_stream **stream, int in, int out,
@@ -167,15 +177,41 @@ int lintel_stream_new(struct lintel_stream **stream, int in, int out,
 int lintel_stream_open(struct lintel_stream **stream, const char *endpoint, int timeout_ms,
                        const struct lintel_stream_options *options, struct lintel_error *error)
 {
+    struct lintelp_deadline deadline = {timeout_ms, 0};
     struct lintel_endpoint parsed;
     int fds[2], rc;
 
     if (stream == NULL)
         return lintelp_fail(error, LINTEL_E_USAGE, 0, "stream: NULL");
     rc = lintel_endpoint_parse(&parsed, endpoint, error);
+    (void)lintelp_deadline_left(&deadline);
     if (rc == LINTEL_OK)
         rc = lintel_endpoint_connect(&parsed, fds, timeout_ms, error);
-    return rc < 0 ? rc : lintel_stream_new(stream, fds[0], fds[1], options, error);
+    if (rc == LINTEL_OK)
+        rc = lintel_stream_new(stream, fds[0], fds[1], options, error);
+    if (rc != LINTEL_OK || (*stream)->sealed == NULL || timeout_ms == 0)
+        return rc;
+    rc = lintelp_sealed_handshake(*stream, &deadline);
+    if (rc == 1)
+        return LINTEL_OK;
+    lintel_stream_error(*stream, error);
+    lintel_stream_close(*stream);
+    *stream = NULL;
+    return rc;
+}
+
+int lintel_stream_handshake(struct lintel_stream *stream, int timeout_ms)
+{
+    struct lintelp_deadline deadline = {timeout_ms, 0};
+
+    if (stream == NULL)
+        return LINTEL_E_USAGE;
+    return stream->sealed != NULL ? lintelp_sealed_handshake(stream, &deadline) : 1;
+}
+
+const struct lintel_seal *lintel_stream_seal(const struct lintel_stream *stream)
+{
+    return stream != NULL && stream->sealed != NULL ? lintelp_sealed_session(stream) : NULL;
 }
 
 void lintel_stream_close(struct lintel_stream *stream)
@@ -184,6 +220,7 @@ void lintel_stream_close(struct lintel_stream *stream)
         return;
     if (stream->work != NULL)
         free_work(stream);
+    lintelp_sealed_free(stream);
     close_both(stream->in.fd, stream->out.fd);
     (void)lintelp_resize(stream->options->allocator, stream, 0);
 }
@@ -208,8 +245,9 @@ int lintelp_stream_note_in(struct lintel_stream *stream)
 
 int lintelp_stream_note_out(struct lintel_stream *stream)
 {
-    return lintelp_stream_note(stream, stream->out_status,
-                               stream->work != NULL ? stream->work->out_errno : 0, ABOUT_SEND);
+    return lintelp_stream_note(
+        stream, stream->out_status, stream->work != NULL ? stream->work->out_errno : 0,
+        stream->sealed != NULL && lintelp_sealed_has_failed(stream) ? ABOUT_SEAL : ABOUT_SEND);
 }
 
 static int last_errno(const struct lintel_stream *s)
@@ -270,6 +308,9 @@ static void say(const struct lintel_stream *s, struct lintelp_text *text)
     case ABOUT_BEGUN:
         say_begun(s, text);
         break;
+    case ABOUT_HANDSHAKE:
+        lintelp_text_str(text, "the handshake of the sealed session was not done in time");
+        break;
     default:
         lintelp_text_str(text, lintel_strerror(s->last_status));
         break;
@@ -291,6 +332,10 @@ void lintel_stream_error(const struct lintel_stream *stream, struct lintel_error
         if (out->status == stream->last_status)
             return;
         text = lintelp_error(out, stream->last_status, 0);
+    }
+    if (stream->last_about == ABOUT_SEAL && stream->sealed != NULL) {
+        lintelp_sealed_error(stream, out);
+        return;
     }
     if (stream->last_about == ABOUT_FDS && w != NULL && w->fds != NULL && w->fds->error != NULL) {
         *out = *w->fds->error;
@@ -342,11 +387,11 @@ const struct lintel_layout *lintel_stream_layout(const struct lintel_stream *str
 size_t lintel_stream_memory(const struct lintel_stream *stream)
 {
     const struct lintelp_work *w = stream != NULL ? stream->work : NULL;
-    size_t held;
+    size_t held = stream != NULL ? lintelp_sealed_memory(stream) : 0;
 
     if (w == NULL)
-        return 0;
-    held = lintel_decoder_memory(w->decoder) + lintelp_queue_memory(&w->queue);
+        return held;
+    held += lintel_decoder_memory(w->decoder) + lintelp_queue_memory(&w->queue);
     if (w->dialogue != NULL)
         held += sizeof *w->dialogue + lintel_assembler_memory(w->dialogue->assembler);
     if (w->ahead != NULL)
@@ -369,6 +414,8 @@ void lintel_stream_trim(struct lintel_stream *stream)
 {
     struct lintelp_work *w = stream != NULL ? stream->work : NULL;
 
+    if (stream != NULL)
+        lintelp_sealed_trim(stream);
     if (w == NULL)
         return;
     lintel_decoder_trim(w->decoder);

@@ -18,6 +18,9 @@ int lintelp_fds_check_options(const struct lintel_stream_options *o, struct lint
     if (o->max_fds > LINTEL_FDS_MAX)
         return lintelp_fail(error, LINTEL_E_RANGE, 0,
                             "max_fds is over 253, more than a frame can bring");
+    if (o->seal_keys != NULL)
+        return lintelp_fail(error, LINTEL_E_UNSUPPORTED, 0,
+                            "descriptors cannot be bound to a sealed frame");
     if (o->layout != NULL && !lintel_layout_is_lintel(o->layout))
         return lintelp_fail(error, LINTEL_E_UNSUPPORTED, 0,
                             "descriptors travel under lintel's own layout");

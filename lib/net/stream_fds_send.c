@@ -98,9 +98,11 @@ static int may_carry(struct lintel_stream *s, size_t count)
     struct lintel_error error;
     struct lintelp_text text;
 
-    if (!lintel_layout_is_lintel(lintel_stream_layout(s)) || !lintelp_fds_is_unix(&s->out)) {
+    if (!lintel_layout_is_lintel(lintel_stream_layout(s)) || !lintelp_fds_is_unix(&s->out) ||
+        s->sealed != NULL) {
         (void)lintelp_fail(&error, LINTEL_E_UNSUPPORTED, 0,
-                           "descriptors travel on UNIX sockets, under lintel's own layout");
+                           "descriptors travel on UNIX sockets, under lintel's own layout, and not "
+                           "with a sealed frame");
         return lintelp_stream_refuse(s, &error);
     }
     if (count > 0 && count <= LINTEL_FDS_MAX)

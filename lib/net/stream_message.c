@@ -1,6 +1,7 @@
 /* Messages over a stream: fragments both ways, control frames, and the way a session ends. */
 #include "config.h"
 #include "net/stream_fds.h"
+#include "net/stream_seal.h"
 
 #include "core/internal.h"
 
@@ -166,9 +167,10 @@ static int take_control(struct lintel_stream *s, const struct lintel_header *hea
     case LINTEL_BYE:
         return take_bye(s, frame);
     case LINTEL_HELLO:
-        return end_with(s, LINTEL_E_SEAL, frame, "HELLO, but no seal is configured");
     case LINTEL_SEALED:
-        return end_with(s, LINTEL_E_SEAL, frame, "SEALED, but no seal is configured");
+        if (s->sealed != NULL)
+            return end_with(s, LINTEL_E_MALFORMED, frame, "HELLO or SEALED inside of a seal");
+        return end_with(s, LINTEL_E_SEAL, frame, "HELLO or SEALED, but no seal is configured");
     default:
         return end_with(s, LINTEL_E_MALFORMED, frame, "FDS, but descriptors are not taken here");
     }
@@ -382,6 +384,8 @@ int lintel_stream_bye(struct lintel_stream *stream, enum lintel_bye_reason reaso
         return LINTEL_E_USAGE;
     if (dialogue(stream) == NULL)
         return out_of_memory(stream);
+    if (stream->sealed != NULL && !lintelp_sealed_is_done(stream))
+        return lintelp_sealed_refuse(stream, reason);
     say_bye(stream, reason);
     return lintel_stream_shutdown(stream, timeout_ms);
 }
@@ -437,7 +441,7 @@ static int wait_lingering(struct lintel_stream *s, struct lintelp_deadline *dead
     linger_ms = (int)((s->work->dialogue->linger_until - now + 999999) / 1000000);
     if (left < 0 || linger_ms < left)
         left = linger_ms;
-    (void)lintelp_poll_once(fds, lintelp_stream_queued(s) > 0 ? 2 : 1, left);
+    (void)lintelp_poll_once(fds, lintelp_stream_can_write(s) ? 2 : 1, left);
     return 1;
 }
 

@@ -1,6 +1,7 @@
 /* The recv loop of a stream. */
 #include "config.h"
 #include "net/stream_fds.h"
+#include "net/stream_seal.h"
 
 #include "core/internal.h"
 
@@ -25,7 +26,7 @@ int lintelp_stream_in_failed(struct lintel_stream *s, int status, int number,
     return lintelp_stream_note(s, status, number, about);
 }
 
-static int receive_failed(struct lintel_stream *s, int number)
+int lintelp_stream_receive_failed(struct lintel_stream *s, int number)
 {
     return lintelp_stream_in_failed(s, number == ECONNRESET ? LINTEL_E_RESET : LINTEL_E_SYSTEM,
                                     number, ABOUT_RECEIVE);
@@ -99,7 +100,8 @@ static void append_ahead(struct lintel_stream *s, const struct lintel_part *part
 size_t lintelp_stream_ahead_room(const struct lintel_stream *s)
 {
     const struct lintelp_work *w = s->work;
-    uint64_t held = (uint64_t)ahead_size(s) + lintel_decoder_memory(w->decoder);
+    uint64_t held = (uint64_t)ahead_size(s) + lintel_decoder_memory(w->decoder) +
+                    (s->sealed != NULL ? lintelp_sealed_ahead(s) : 0);
 
     if (s->in_status < 0 || w->in_errno != 0 || s->ended || w->stuck || held >= w->max_memory ||
         (lintelp_fds_taken(s) && !lintelp_fds_ahead(s)))
@@ -114,6 +116,10 @@ void lintelp_stream_receive_ahead(struct lintel_stream *s)
     struct lintelp_ahead *ahead = s->work->ahead;
     ssize_t got;
 
+    if (s->sealed != NULL) {
+        lintelp_sealed_receive_ahead(s, room);
+        return;
+    }
     if (ahead == NULL || ahead->tail == ahead->capacity) {
         if (reserve_ahead(s, wanted) < 0) {
             s->work->stuck = 1;
@@ -195,13 +201,16 @@ static int receive(struct lintel_stream *s, int wait)
     ssize_t got;
     int rc;
 
+    if (s->sealed != NULL)
+        return lintelp_sealed_receive(s, wait);
     if (!shared && (rc = lintel_decoder_space(w->decoder, &space, &size)) < 0)
         return lintelp_stream_note(s, rc, 0, ABOUT_DECODER);
     got = read_some(s, space, size, wait);
     if (got < 0 && errno == ENOMEM && lintelp_fds_taken(s))
         return lintelp_stream_note(s, LINTEL_E_NOMEM, 0, ABOUT_NOTHING);
     if (got < 0)
-        return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : receive_failed(s, errno);
+        return errno == EAGAIN || errno == EWOULDBLOCK ? 0
+                                                       : lintelp_stream_receive_failed(s, errno);
     if (got == 0) {
         s->ended = 1;
         return 1;
@@ -217,7 +226,7 @@ static int receive(struct lintel_stream *s, int wait)
 static int finish(struct lintel_stream *s)
 {
     if (s->out_status == LINTEL_E_RESET && s->in.fd == s->out.fd)
-        return receive_failed(s, ECONNRESET);
+        return lintelp_stream_receive_failed(s, ECONNRESET);
     (void)lintel_decoder_end(s->work->decoder);
     return 1;
 }
@@ -228,7 +237,8 @@ static int is_timed(const struct lintel_stream *s)
     const struct lintelp_work *w = s->work;
 
     return s->options->frame_timeout_ms > 0 &&
-           (lintel_decoder_begun(w->decoder, NULL) || (w->fds != NULL && w->fds->awaited));
+           ((s->sealed != NULL && lintelp_sealed_begun(s) > 0) ||
+            lintel_decoder_begun(w->decoder, NULL) || (w->fds != NULL && w->fds->awaited));
 }
 
 /* ns that the begun frame still has, when its clock is moved to now. */
@@ -270,7 +280,7 @@ static int run_frame_clock(struct lintel_stream *s, int *left_ms)
 static int wait_to_read(struct lintel_stream *s, struct lintelp_deadline *deadline, int frame_ms)
 {
     struct pollfd fds[2] = {{s->in.fd, POLLIN, 0}, {s->out.fd, POLLOUT, 0}};
-    int writing = lintelp_stream_queued(s) > 0;
+    int writing = lintelp_stream_can_write(s);
     int same = s->in.fd == s->out.fd;
     int left = lintelp_deadline_left(deadline);
 
@@ -281,7 +291,7 @@ static int wait_to_read(struct lintel_stream *s, struct lintelp_deadline *deadli
     if (writing && same)
         fds[0].events |= POLLOUT;
     if (lintelp_poll_once(fds, writing && !same ? 2 : 1, left) < 0)
-        return receive_failed(s, errno);
+        return lintelp_stream_receive_failed(s, errno);
     return 1;
 }
 
@@ -301,14 +311,14 @@ static int fill(struct lintel_stream *s, struct lintelp_deadline *deadline)
     s->work->fed = 0;
     if (ahead_size(s) > 0)
         return feed_ahead(s);
-    if (s->work->in_errno != 0)
-        return receive_failed(s, s->work->in_errno);
+    if (s->work->in_errno != 0 && s->sealed == NULL)
+        return lintelp_stream_receive_failed(s, s->work->in_errno);
     for (;;) {
         if (s->ended)
             return finish(s);
-        if (for_ever && lintelp_stream_queued(s) > 0)
+        if (for_ever && lintelp_stream_can_write(s))
             failed = lintelp_stream_write(s) < 0;
-        rc = receive(s, for_ever && !failed && lintelp_stream_queued(s) == 0 && !is_timed(s));
+        rc = receive(s, for_ever && !failed && !lintelp_stream_can_write(s) && !is_timed(s));
         if (rc < 0 || (rc > 0 && !s->ended))
             return rc;
         if (s->ended)
@@ -317,7 +327,7 @@ static int fill(struct lintel_stream *s, struct lintelp_deadline *deadline)
             return lintelp_stream_note_out(s);
         if ((rc = run_frame_clock(s, &frame_ms)) < 0 || deadline->timeout_ms == 0)
             return rc;
-        if (lintelp_stream_queued(s) > 0)
+        if (lintelp_stream_can_write(s))
             failed = lintelp_stream_write(s) < 0;
         if (!failed && (rc = wait_to_read(s, deadline, frame_ms)) < 0)
             return rc;
@@ -477,6 +487,7 @@ void lintel_stream_end_input(struct lintel_stream *stream)
     free_ahead(stream);
     (void)lintel_decoder_rest(stream->work->decoder, parts);
     lintel_decoder_trim(stream->work->decoder);
+    lintelp_sealed_trim(stream);
 }
 
 /* ---- under an event loop --------------------------------------------------------------------- */
@@ -497,7 +508,7 @@ int lintel_stream_wants(const struct lintel_stream *stream)
     if ((stream->in_status == LINTEL_OK || is_lingering(stream)) && !stream->ended &&
         (stream->work == NULL || stream->work->in_errno == 0))
         wants |= LINTEL_WANT_READ;
-    if (lintelp_stream_queued(stream) > 0)
+    if (stream->out_status == LINTEL_OK && lintelp_stream_can_write(stream))
         wants |= LINTEL_WANT_WRITE;
     return wants;
 }
@@ -517,6 +528,8 @@ int lintel_stream_wait_ms(const struct lintel_stream *stream)
         return -1;
     if (stream->ended)
         return 0;
+    if (stream->sealed != NULL && lintelp_sealed_may_open(stream))
+        return 0;
     if (stream->work == NULL)
         return -1;
     if (ahead_size(stream) > 0 || stream->work->in_errno != 0)
@@ -531,14 +544,20 @@ uint64_t lintel_stream_offset(const struct lintel_stream *stream)
     if (stream == NULL)
         return 0;
     return stream->work != NULL ? lintel_decoder_offset(stream->work->decoder)
-                                : stream->counters.bytes_in;
+                                : lintelp_stream_fed(stream);
 }
 
 int lintel_stream_begun(const struct lintel_stream *stream, uint64_t *size)
 {
     const struct lintelp_work *w = stream != NULL ? stream->work : NULL;
+    uint64_t frame, record = 0;
+    int begun = lintel_decoder_begun(w != NULL ? w->decoder : NULL, &frame);
 
-    return lintel_decoder_begun(w != NULL ? w->decoder : NULL, size);
+    if (stream != NULL && stream->sealed != NULL)
+        record = lintelp_sealed_begun(stream);
+    if (size != NULL)
+        *size = frame + record;
+    return record > 0 ? 2 : begun;
 }
 
 void lintel_stream_pause(struct lintel_stream *stream)

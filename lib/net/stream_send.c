@@ -1,6 +1,7 @@
 /* The send loop of a stream. */
 #include "config.h"
 #include "net/stream_fds.h"
+#include "net/stream_seal.h"
 
 #include "core/internal.h"
 
@@ -15,7 +16,7 @@
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
-static int send_failed(struct lintel_stream *s, int number)
+int lintelp_stream_send_failed(struct lintel_stream *s, int number)
 {
     s->out_status = LINTEL_E_SYSTEM;
     if (number == EPIPE || number == ENOTCONN)
@@ -36,7 +37,7 @@ static int shut_writing(struct lintel_stream *s)
 {
     if (s->out.is_socket) {
         if (shutdown(s->out.fd, SHUT_WR) != 0)
-            return send_failed(s, errno);
+            return lintelp_stream_send_failed(s, errno);
     } else if (s->out.fd != s->in.fd) {
         close(s->out.fd);
         s->out.fd = -1;
@@ -51,12 +52,16 @@ static int write_once(struct lintel_stream *s)
 {
     struct iovec parts[PARTS];
     struct lintelp_work *w = s->work;
-    size_t count = lintelp_queue_parts(&w->queue, parts, PARTS);
-    ssize_t put =
-        w->fds != NULL ? lintelp_fds_write(s, parts, count) : lintelp_write(&s->out, parts, count);
+    size_t count;
+    ssize_t put;
 
+    if (s->sealed != NULL)
+        return lintelp_sealed_write(s);
+    count = lintelp_queue_parts(&w->queue, parts, PARTS);
+    put =
+        w->fds != NULL ? lintelp_fds_write(s, parts, count) : lintelp_write(&s->out, parts, count);
     if (put < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
-        return send_failed(s, errno);
+        return lintelp_stream_send_failed(s, errno);
     w->blocked = put <= 0;
     if (put <= 0)
         return 0;
@@ -65,10 +70,17 @@ static int write_once(struct lintel_stream *s)
     return 1;
 }
 
+int lintelp_stream_can_write(const struct lintel_stream *s)
+{
+    return s->sealed != NULL ? lintelp_sealed_can_write(s) : lintelp_stream_queued(s) > 0;
+}
+
 int lintelp_stream_write(struct lintel_stream *s)
 {
     int rc;
 
+    if (s->sealed != NULL && (rc = lintelp_sealed_write(s)) <= 0)
+        return rc;
     while (lintelp_stream_queued(s) > 0)
         if ((rc = write_once(s)) <= 0)
             return rc;
@@ -84,15 +96,17 @@ int lintelp_stream_write(struct lintel_stream *s)
 static int wait_to_write(struct lintel_stream *s, struct lintelp_deadline *deadline)
 {
     struct pollfd fds[2] = {{s->out.fd, POLLOUT, 0}, {s->in.fd, POLLIN, 0}};
-    int ahead = lintelp_stream_ahead_room(s) > 0;
-    int same = s->in.fd == s->out.fd;
+    int ahead, same = s->in.fd == s->out.fd;
     int rc;
 
+    if (s->sealed != NULL && !lintelp_sealed_is_done(s))
+        return lintelp_sealed_handshake(s, deadline);
+    ahead = s->work != NULL && lintelp_stream_ahead_room(s) > 0;
     if (ahead && same)
         fds[0].events |= POLLIN;
     rc = lintelp_poll(fds, ahead && !same ? 2 : 1, deadline);
     if (rc < 0)
-        return send_failed(s, errno);
+        return lintelp_stream_send_failed(s, errno);
     if (rc == 0)
         return lintelp_stream_note(s, LINTEL_E_TIMEOUT, 0, ABOUT_NO_ROOM);
     if (ahead && (fds[same ? 0 : 1].revents & ~POLLOUT) != 0)
@@ -132,6 +146,10 @@ int lintel_stream_shutdown(struct lintel_stream *stream, int timeout_ms)
 {
     if (stream == NULL)
         return LINTEL_E_USAGE;
+    if (stream->sealed != NULL && lintelp_sealed_is_refused(stream)) {
+        stream->closing = stream->shut = 1;
+        return 1;
+    }
     if (stream->out_status == LINTEL_OK && !stream->out.is_socket &&
         stream->out.fd == stream->in.fd)
         return lintelp_stream_note(stream, LINTEL_E_UNSUPPORTED, 0, ABOUT_SHUTDOWN);
@@ -466,16 +484,23 @@ int lintel_stream_send_ref(struct lintel_stream *stream, const struct lintel_hea
 
 size_t lintel_stream_queued(const struct lintel_stream *stream)
 {
-    return stream != NULL ? lintelp_stream_queued(stream) : 0;
+    if (stream == NULL)
+        return 0;
+    return lintelp_stream_queued(stream) +
+           (stream->sealed != NULL ? lintelp_sealed_queued(stream) : 0);
 }
 
 void lintel_stream_unsent(const struct lintel_stream *stream, uint64_t *frames, uint64_t *bytes)
 {
     const struct lintelp_work *w = stream != NULL ? stream->work : NULL;
     const struct lintelp_queue *q = w != NULL ? &w->queue : NULL;
+    uint64_t sealed_frames = 0, sealed_bytes = 0;
 
+    if (stream != NULL && stream->sealed != NULL)
+        lintelp_sealed_unsent(stream, &sealed_frames, &sealed_bytes);
     if (frames != NULL)
-        *frames = q != NULL ? q->lost_frames + (q->frame_tail - q->frame_head) : 0;
+        *frames =
+            sealed_frames + (q != NULL ? q->lost_frames + (q->frame_tail - q->frame_head) : 0);
     if (bytes != NULL)
-        *bytes = q != NULL ? q->lost_bytes + lintelp_queue_size(q) : 0;
+        *bytes = sealed_bytes + (q != NULL ? q->lost_bytes + lintelp_queue_size(q) : 0);
 }

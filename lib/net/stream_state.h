@@ -12,16 +12,18 @@
 /* What the last error was about, for lintel_stream_error(). */
 enum lintelp_about {
     ABOUT_NOTHING,
-    ABOUT_DECODER,  /* the decoder says it */
-    ABOUT_RECEIVE,  /* a system call that receives */
-    ABOUT_SEND,     /* a system call that sends */
-    ABOUT_SHUTDOWN, /* a send behind lintel_stream_shutdown() */
-    ABOUT_NO_FRAME, /* no frame before the caller's deadline */
-    ABOUT_NO_ROOM,  /* not written before the caller's deadline */
-    ABOUT_BEGUN,    /* a begun frame was not whole in time */
-    ABOUT_MESSAGE,  /* in the dialogue */
-    ABOUT_FDS,      /* in `fds` */
-    ABOUT_DETAIL    /* in `detail` */
+    ABOUT_DECODER,   /* the decoder says it */
+    ABOUT_RECEIVE,   /* a system call that receives */
+    ABOUT_SEND,      /* a system call that sends */
+    ABOUT_SHUTDOWN,  /* a send behind lintel_stream_shutdown() */
+    ABOUT_NO_FRAME,  /* no frame before the caller's deadline */
+    ABOUT_NO_ROOM,   /* not written before the caller's deadline */
+    ABOUT_BEGUN,     /* a begun frame was not whole in time */
+    ABOUT_MESSAGE,   /* in the dialogue */
+    ABOUT_FDS,       /* in `fds` */
+    ABOUT_SEAL,      /* the seal says it */
+    ABOUT_HANDSHAKE, /* not done before the caller's deadline */
+    ABOUT_DETAIL     /* in `detail` */
 };
 
 /* What a stream of messages knows beside its frames; stream_message.c. */
@@ -71,6 +73,7 @@ struct lintelp_work {
 struct lintel_stream {
     const struct lintel_stream_options *options; /* behind it, or shared with others */
     struct lintelp_work *work;                   /* NULL: idle */
+    struct lintelp_sealed *sealed;               /* NULL: plain; stream_seal.h */
     struct lintel_counters counters;
     struct lintelp_end in, out;                /* out.fd is -1 once a pipe was shut down */
     int8_t in_status, out_status, last_status; /* in and out are sticky; 0 or below */
@@ -89,6 +92,9 @@ static inline int lintelp_stream_begin(struct lintel_stream *stream)
     return stream->work != NULL ? LINTEL_OK : lintelp_stream_make_work(stream);
 }
 
+/* Bytes that the decoder was fed, or will have been when what came is: of the inner stream. */
+uint64_t lintelp_stream_fed(const struct lintel_stream *stream);
+
 /* Note an error for lintel_stream_error(). Returns status. */
 int lintelp_stream_note(struct lintel_stream *stream, int status, int number,
                         enum lintelp_about about);
@@ -98,11 +104,18 @@ int lintelp_stream_note_out(struct lintel_stream *stream);
 
 /* ---- stream_send.c --------------------------------------------------------------------------- */
 
-/* Bytes queued. */
+/* Bytes of the inner stream that are queued. */
 static inline size_t lintelp_stream_queued(const struct lintel_stream *stream)
 {
     return stream->work != NULL ? lintelp_queue_size(&stream->work->queue) : 0;
 }
+
+/* Whether there is something that can be written as soon as there is room; of a sealed stream also
+ * what goes out by itself, but not frames that have to wait for the handshake. */
+int lintelp_stream_can_write(const struct lintel_stream *stream);
+
+/* A system call that sends has failed. Returns the status. */
+int lintelp_stream_send_failed(struct lintel_stream *stream, int number);
 
 /* Write what goes without waiting. Returns 1 everything is written, 0 it would wait, or the status
  * that sending failed with. */
@@ -131,6 +144,9 @@ int lintelp_stream_refuse(struct lintel_stream *stream, const struct lintel_erro
 /* No more comes in, for this reason. Returns status. */
 int lintelp_stream_in_failed(struct lintel_stream *stream, int status, int number,
                              enum lintelp_about about);
+
+/* A system call that receives has failed. Returns the status. */
+int lintelp_stream_receive_failed(struct lintel_stream *stream, int number);
 
 /* The next frames, or pieces of frames, at least 1 and at most capacity; as lintel_stream_recv().
  */
