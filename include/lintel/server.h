@@ -18,6 +18,7 @@
 #ifndef LINTEL_SERVER_H
 #define LINTEL_SERVER_H
 
+#include "lintel/seal.h"
 #include "lintel/stream.h"
 
 #ifdef __cplusplus
@@ -71,6 +72,14 @@ struct lintel_server_options {
      * are served here. */
     int (*accepted)(void *user, int fd);
     void *accepted_user;
+    /* Called for a connection of which no handler will hear: its handshake failed, or it was over
+     * max_connections. fd is its descriptor, lent. NULL: nobody wants to know. */
+    void (*refused)(void *user, int fd, const struct lintel_error *error);
+    void *refused_user;
+    /* Kept until the server is gone: every connection is sealed, plain peers are refused. setup is
+     * called when the peer is known, lintel_connection_seal() says who it is. NULL: all are plain.
+     */
+    const struct lintel_seal_keys *seal_keys;
 
     /* Sizes are bytes. */
     uint64_t max_connections; /* further ones are told BYE 7; 0: 10000 */
@@ -83,6 +92,9 @@ struct lintel_server_options {
                              0: 64 */
     uint32_t max_fds;     /* descriptors that a frame may bring over a UNIX socket; 0: none */
     /* Times are milliseconds. */
+    int handshake_timeout_ms; /* of a sealed connection, from when it was accepted; 0: 5 s. BYE 3.
+                                 At most 256 handshakes, or a tenth of max_connections, are under
+                                 way; a newcomer then takes the place of the oldest */
     int frame_timeout_ms; /* a begun frame or message has so long from its first byte, and what it
                              takes at min_rate; it stands still while we do not read; 0: 10 s.
                              BYE 3 */
@@ -92,9 +104,10 @@ struct lintel_server_options {
                              BYE 2 */
     int drain_timeout_ms; /* for lintel_server_drain(); 0: 5 s */
 };
-#define LINTEL_SERVER_OPTIONS_INIT                                                                 \
-    {                                                                                              \
-        sizeof(struct lintel_server_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 \
+#define LINTEL_SERVER_OPTIONS_INIT                                                               \
+    {                                                                                            \
+        sizeof(struct lintel_server_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
+            0, 0, 0, 0, 0                                                                        \
     }
 
 /* ---- life ------------------------------------------------------------------------------------ */
@@ -175,6 +188,8 @@ struct lintel_server_counts {
     uint64_t cut_unread;      /* for a write that made no progress, */
     uint64_t cut_idle;        /* for idling, */
     uint64_t cut_memory;      /* and for max_memory */
+    uint64_t half_open;       /* sealed connections now whose handshake is not done */
+    uint64_t not_sealed;      /* of which the handshake failed */
 };
 
 /* Counts since the server was made. */
@@ -223,6 +238,11 @@ LINTEL_API LINTEL_MUST_USE int lintel_connection_take_fds(struct lintel_connecti
 LINTEL_API LINTEL_MUST_USE int
 lintel_connection_credentials(const struct lintel_connection *connection,
                               struct lintel_credentials *out);
+
+/* The sealed session of a connection, to ask for the peer's name and the session's id; NULL where
+ * it is plain. Lends, until finish returns. */
+LINTEL_API
+const struct lintel_seal *lintel_connection_seal(const struct lintel_connection *connection);
 
 /* The layout of its frames. */
 LINTEL_API

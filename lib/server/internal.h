@@ -24,6 +24,8 @@ enum {
     TURN_BYTES = 64 * 1024,      /* payload bytes of one connection in one turn, about */
     RECEIVE_SIZE = 64 * 1024,    /* the receive buffer that all connections share */
     TURN_ACCEPTS = 64,           /* connections taken from one socket in one turn */
+    TURN_HANDSHAKES = 8,         /* handshake messages that are handled in one turn */
+    HALF_OPEN_MIN = 256,         /* handshakes under way, where a tenth of all is less */
     SURPLUS_MAX = 64,            /* refused connections that linger; further ones are closed */
     HELD_MAX = 16 * 1024 * 1024, /* storage of all connections; above it the quiet ones trim */
     TRIM_MS = 250,               /* quiet so long, a connection gives its storage back */
@@ -120,7 +122,7 @@ struct lintel_connection {
     struct lintel_server *server;
     struct lintel_stream *stream;
     struct lintel_assembler *assembler;     /* NULL but around fragments */
-    struct node node;                       /* in the server's busy or quiet */
+    struct node node;                       /* in the server's busy or quiet, waiting or greeted */
     struct lintel_connection *next_touched; /* valid while touched */
     struct out_poll *out;                   /* NULL: one descriptor */
     struct node kept;                       /* requests on the heap that wait for an answer */
@@ -158,6 +160,7 @@ struct lintel_connection {
     unsigned refused : 1;    /* by setup, or surplus: finish is not called */
     unsigned surplus : 1;    /* over max_connections */
     unsigned hasty : 1;      /* it does not linger */
+    unsigned half_open : 1;  /* its handshake is not done */
     unsigned fresh : 1;      /* a message was whole in this turn: what has begun is another */
 };
 
@@ -174,11 +177,15 @@ struct lintel_server {
     void *stopped_user;
     int (*accepted)(void *user, int fd);
     void *accepted_user;
+    void (*refused)(void *user, int fd, const struct lintel_error *error);
+    void *refused_user;
+    const struct lintel_seal_keys *seal_keys;
     uint64_t max_frame_option; /* as it was given */
     uint64_t max_frame;        /* payload bytes, what it amounts to */
     /* The options, with their defaults filled in; a time of NEVER is no limit. */
     uint64_t max_message, max_queue, max_memory, max_connections, min_rate;
-    uint64_t frame_ms, write_ms, idle_ms, drain_ms;
+    uint64_t frame_ms, write_ms, idle_ms, drain_ms, handshake_ms;
+    uint64_t max_half_open;
     uint32_t max_pending;
     uint32_t max_fds;
     uint8_t is_lintel;
@@ -200,6 +207,9 @@ struct lintel_server {
     struct listening *listening;
     struct node busy;  /* connections that may hold storage, the longest quiet first */
     struct node quiet; /* the others */
+    /* Connections that are half-open, the oldest first: without a valid first message, with one. */
+    struct node waiting, greeted;
+    int handshakes; /* that may still be handled in this turn */
     /* All connections, in the order of a heap: order[i].due >= order[(i - 1) / 2].due. */
     struct lintel_connection **order;
     size_t connections, order_capacity; /* connections <= order_capacity */
@@ -254,6 +264,14 @@ void lintelp_connection_control(struct lintel_connection *connection, uint32_t t
 void lintelp_connection_read(struct lintel_connection *connection);
 /* Read and drop, while it lingers. */
 void lintelp_connection_discard(struct lintel_connection *connection);
+
+/* ---- server_seal.c --------------------------------------------------------------------------- */
+
+/* It counts as half-open from now on; where too many are, the oldest goes. */
+void lintelp_half_open_add(struct lintel_connection *connection);
+void lintelp_half_open_remove(struct lintel_connection *connection);
+/* Go on with its handshake. Returns 1 when it is done, and the handler has taken it; else 0. */
+int lintelp_connection_handshake(struct lintel_connection *connection);
 
 /* ---- server_limits.c ------------------------------------------------------------------------- */
 

@@ -120,6 +120,7 @@ static void on_check(uv_check_t *check)
 
     server->touched = NULL;
     server->last_touched = &server->touched;
+    server->handshakes = TURN_HANDSHAKES;
     while ((connection = next) != NULL) {
         next = connection->next_touched;
         /* It counts as touched in its own turn: one that closes must not be on the list after. */
@@ -386,6 +387,7 @@ static void share_options(struct lintel_server *server)
     o->max_frame = server->max_frame_option;
     o->max_message = server->max_message;
     o->max_fds = server->max_fds;
+    o->seal_keys = server->seal_keys;
     o->receive_buffer = server->receive_buffer;
     o->receive_buffer_size = sizeof server->receive_buffer;
     o->shared = 1;
@@ -405,6 +407,10 @@ static void take_limits(struct lintel_server *server, const struct lintel_server
     server->write_ms = time_or_default(options->write_timeout_ms, 30000);
     server->idle_ms = time_or_default(options->idle_timeout_ms, 300000);
     server->drain_ms = time_or_default(options->drain_timeout_ms, 5000);
+    server->handshake_ms = time_or_default(options->handshake_timeout_ms, 5000);
+    server->max_half_open = server->max_connections / 10;
+    if (server->max_half_open < HALF_OPEN_MIN)
+        server->max_half_open = HALF_OPEN_MIN;
 }
 
 static void take_options(struct lintel_server *server, const struct lintel_server_options *options)
@@ -415,6 +421,9 @@ static void take_options(struct lintel_server *server, const struct lintel_serve
     server->stopped_user = options->stopped_user;
     server->accepted = options->accepted;
     server->accepted_user = options->accepted_user;
+    server->refused = options->refused;
+    server->refused_user = options->refused_user;
+    server->seal_keys = options->seal_keys;
     take_limits(server, options);
     server->is_lintel = lintel_layout_is_lintel(server->layout) != 0;
     server->ordered = !server->is_lintel && lintel_layout_find(server->layout, "id") < 0;
@@ -444,6 +453,8 @@ int lintel_server_new(struct lintel_server **out, struct uv_loop_s *loop,
     server->last_touched = &server->touched;
     lintelp_node_init(&server->busy);
     lintelp_node_init(&server->quiet);
+    lintelp_node_init(&server->waiting);
+    lintelp_node_init(&server->greeted);
     take_options(server, options);
     rc = find_limit(server, error);
     if (rc == LINTEL_OK) {

@@ -64,10 +64,22 @@ void lintelp_connection_control(struct lintel_connection *connection, uint32_t t
         lintelp_connection_break(connection, rc);
 }
 
+/* Nobody knows yet who the peer is. */
+static int is_half_open(const struct lintel_connection *connection)
+{
+    const struct lintel_seal *seal = lintel_stream_seal(connection->stream);
+
+    return seal != NULL && lintel_seal_id(seal) == NULL;
+}
+
 static void say_bye(struct lintel_connection *connection)
 {
     uint8_t payload[8];
 
+    if (is_half_open(connection) && connection->bye != BYE_NONE) {
+        (void)!lintel_stream_bye(connection->stream, (enum lintel_bye_reason)connection->bye, 0);
+        return;
+    }
     if (!connection->server->is_lintel || connection->bye == BYE_NONE)
         return;
     lintel_put_u32be(payload, connection->bye);
@@ -81,9 +93,16 @@ int lintelp_connection_may_read(const struct lintel_connection *connection)
 {
     const struct lintel_server *server = connection->server;
 
-    return connection->phase == PHASE_OPEN && !connection->input_over &&
+    return connection->phase == PHASE_OPEN && !connection->input_over && !connection->half_open &&
            connection->pending < server->max_pending &&
            lintel_stream_queued(connection->stream) <= server->max_queue;
+}
+
+/* 1 while there is somebody who wants its input. */
+static int wants_input(const struct lintel_connection *connection)
+{
+    return lintelp_connection_may_read(connection) ||
+           (connection->half_open && connection->phase == PHASE_OPEN && !connection->input_over);
 }
 
 /* Nothing but its hangup was waited for; a peer could also have sent urgent data. */
@@ -137,9 +156,7 @@ static void arm(uv_poll_t *poll, uint8_t *armed, int events, uv_poll_cb callback
 static void wait_for_events(struct lintel_connection *connection)
 {
     int writing = connection->phase != PHASE_LINGER && lintel_stream_queued(connection->stream) > 0;
-    int events = connection->phase == PHASE_LINGER || lintelp_connection_may_read(connection)
-                     ? UV_READABLE
-                     : 0;
+    int events = connection->phase == PHASE_LINGER || wants_input(connection) ? UV_READABLE : 0;
 
     if (connection->out != NULL)
         arm(&connection->out->poll, &connection->out->armed, writing ? UV_WRITABLE : 0,
@@ -188,16 +205,17 @@ static void close_out(struct lintel_connection *connection)
 
 static void finish(struct lintel_connection *connection)
 {
-    struct lintel_handler *handler = &connection->server->handler;
+    struct lintel_server *server = connection->server;
     struct lintel_error plain = {.status = connection->status};
+    const struct lintel_error *error = connection->error != NULL ? connection->error : &plain;
 
-    if (handler->finish == NULL || connection->refused)
-        return;
     if (connection->error == NULL)
         lintelp_server_error(&plain, connection->status, 0, "%s",
                              lintel_strerror(connection->status));
-    handler->finish(handler->user, connection,
-                    connection->error != NULL ? connection->error : &plain);
+    if (!connection->refused && server->handler.finish != NULL)
+        server->handler.finish(server->handler.user, connection, error);
+    if (connection->refused && connection->status != LINTEL_E_CLOSED && server->refused != NULL)
+        server->refused(server->refused_user, lintel_stream_in_fd(connection->stream), error);
 }
 
 /* The loop must not end while a connection only waits for an answer from elsewhere. */
@@ -217,6 +235,7 @@ static void leave(struct lintel_connection *connection)
 {
     struct lintel_server *server = connection->server;
 
+    lintelp_half_open_remove(connection);
     lintelp_node_remove(&connection->node);
     lintelp_order_remove(connection);
     server->surplus -= connection->surplus;
@@ -265,17 +284,26 @@ static void flush(struct lintel_connection *connection)
 /* It may hold storage from now on. */
 static void become_busy(struct lintel_connection *connection)
 {
+    if (connection->half_open)
+        return;
     connection->since = uv_now(connection->server->loop);
     lintelp_node_remove(&connection->node);
     lintelp_node_append(&connection->server->busy, &connection->node);
 }
 
-/* Everything is written: say so, and wait for the peer's end unless it was seen. */
+/* Everything is written: say so, and wait for the peer's end unless it was seen. A seal may have a
+ * last record to write first. */
 static void shut_down(struct lintel_connection *connection)
 {
+    int rc;
+
+    if (connection->out != NULL)
+        arm(&connection->out->poll, &connection->out->armed, 0, on_out_poll);
+    rc = lintel_stream_shutdown(connection->stream, 0);
+    if (rc == 0)
+        return;
     close_out(connection);
-    if (lintel_stream_shutdown(connection->stream, 0) != 1 || connection->peer_ended ||
-        connection->hasty) {
+    if (rc < 0 || connection->peer_ended || connection->hasty) {
         connection->broken = 1;
         return;
     }
@@ -301,7 +329,7 @@ static void settle(struct lintel_connection *connection)
 {
     if (connection->input_over)
         drop_input(connection);
-    if (connection->hangup && !(connection->again && lintelp_connection_may_read(connection))) {
+    if (connection->hangup && !(connection->again && wants_input(connection))) {
         lintelp_connection_break(connection, LINTEL_E_RESET);
         connection->broken = 1;
     }
@@ -341,12 +369,12 @@ int lintelp_connection_turn(struct lintel_connection *connection)
             lintelp_connection_discard(connection);
     } else {
         become_busy(connection);
-        if (connection->again)
+        if (connection->again &&
+            (!connection->half_open || lintelp_connection_handshake(connection)))
             lintelp_connection_read(connection);
     }
     settle(connection);
-    return connection->phase != PHASE_CLOSED && connection->again &&
-           lintelp_connection_may_read(connection);
+    return connection->phase != PHASE_CLOSED && connection->again && wants_input(connection);
 }
 
 /* ---- opening --------------------------------------------------------------------------------- */
@@ -469,6 +497,11 @@ int lintelp_connection_open(struct lintel_server *server, int in, int out, int g
     lintelp_touch(connection);
     if (connection->surplus)
         return refuse_surplus(connection, error);
+    if (server->seal_keys != NULL) {
+        connection->refused = 1;
+        lintelp_half_open_add(connection);
+        return LINTEL_OK;
+    }
     if (server->handler.setup == NULL ||
         server->handler.setup(server->handler.user, connection) == 0)
         return LINTEL_OK;
@@ -507,6 +540,11 @@ int lintel_connection_credentials(const struct lintel_connection *connection,
                                   struct lintel_credentials *out)
 {
     return lintel_stream_credentials(connection == NULL ? NULL : connection->stream, out);
+}
+
+const struct lintel_seal *lintel_connection_seal(const struct lintel_connection *connection)
+{
+    return connection == NULL ? NULL : lintel_stream_seal(connection->stream);
 }
 
 const struct lintel_layout *lintel_connection_layout(const struct lintel_connection *connection)

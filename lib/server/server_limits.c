@@ -100,8 +100,9 @@ static uint64_t begun_size(const struct lintel_connection *connection)
 
 static int has_begun(const struct lintel_connection *connection)
 {
-    return !connection->input_over && (lintel_stream_begun(connection->stream, NULL) ||
-                                       lintel_assembler_is_open(connection->assembler));
+    return !connection->input_over && !connection->half_open &&
+           (lintel_stream_begun(connection->stream, NULL) ||
+            lintel_assembler_is_open(connection->assembler));
 }
 
 static uint64_t frame_deadline(const struct lintel_connection *connection)
@@ -126,8 +127,8 @@ static uint64_t write_deadline(const struct lintel_connection *connection)
 /* An open request puts it off, and what has a deadline of its own. */
 static uint64_t idle_deadline(const struct lintel_connection *connection)
 {
-    if (connection->input_over || connection->pending > 0 || connection->frame_since != 0 ||
-        connection->write_since != 0)
+    if (connection->input_over || connection->half_open || connection->pending > 0 ||
+        connection->frame_since != 0 || connection->write_since != 0)
         return NEVER;
     return after(connection->idle_since, connection->server->idle_ms);
 }
@@ -137,10 +138,17 @@ static int holds_storage(const struct lintel_connection *connection)
     return connection->held_bytes > connection->kept_bytes;
 }
 
+static uint64_t handshake_deadline(const struct lintel_connection *connection)
+{
+    if (!connection->half_open || connection->input_over)
+        return NEVER;
+    return after(connection->since, connection->server->handshake_ms);
+}
+
 /* The first that ends the connection. */
 static uint64_t hard_deadline(const struct lintel_connection *connection)
 {
-    return earlier(idle_deadline(connection),
+    return earlier(earlier(idle_deadline(connection), handshake_deadline(connection)),
                    earlier(frame_deadline(connection), write_deadline(connection)));
 }
 
@@ -169,6 +177,19 @@ static void cut_slow(struct lintel_connection *connection)
                          (unsigned long long)offset, (unsigned long long)server->frame_ms,
                          (unsigned long long)size, (unsigned long long)server->min_rate);
     error.at = offset;
+    lintelp_connection_end(connection, LINTEL_E_TIMEOUT, LINTEL_BYE_TOO_SLOW, &error);
+    /* Behind half a record nothing can be said. */
+    connection->broken = lintel_stream_begun(connection->stream, NULL) == 2;
+}
+
+static void cut_handshake(struct lintel_connection *connection)
+{
+    struct lintel_server *server = connection->server;
+    struct lintel_error error;
+
+    server->counters.not_sealed++;
+    lintelp_server_error(&error, LINTEL_E_TIMEOUT, 0, "the handshake was not done within %llu ms",
+                         (unsigned long long)server->handshake_ms);
     lintelp_connection_end(connection, LINTEL_E_TIMEOUT, LINTEL_BYE_TOO_SLOW, &error);
 }
 
@@ -202,6 +223,8 @@ static void cut_late(struct lintel_connection *connection, uint64_t now)
         return;
     if (write_deadline(connection) <= now)
         cut_unread(connection);
+    else if (handshake_deadline(connection) <= now)
+        cut_handshake(connection);
     else if (frame_deadline(connection) <= now)
         cut_slow(connection);
     else if (idle_deadline(connection) <= now)

@@ -29,7 +29,9 @@ static void input_failed(struct lintel_connection *connection, int status)
     struct lintel_error error;
     int reason = lintel_bye_reason(status);
 
-    if (status == LINTEL_E_RESET || status == LINTEL_E_SYSTEM || status == LINTEL_E_CLOSED) {
+    /* After a failure of its seal nothing more is said. */
+    if (status == LINTEL_E_RESET || status == LINTEL_E_SYSTEM || status == LINTEL_E_CLOSED ||
+        (status == LINTEL_E_SEAL && lintel_stream_seal(connection->stream) != NULL)) {
         lintelp_connection_break(connection, status);
         return;
     }
@@ -80,10 +82,11 @@ static void control(struct lintel_connection *connection, const struct lintel_he
         take_bye(connection, payload);
         return;
     case LINTEL_HELLO:
-        refuse(connection, LINTEL_E_SEAL, offset, "HELLO, but no seal is configured");
-        return;
     case LINTEL_SEALED:
-        refuse(connection, LINTEL_E_SEAL, offset, "SEALED, but no seal is configured");
+        if (lintel_stream_seal(connection->stream) != NULL)
+            refuse(connection, LINTEL_E_MALFORMED, offset, "HELLO or SEALED inside of a seal");
+        else
+            refuse(connection, LINTEL_E_SEAL, offset, "HELLO or SEALED, but no seal is configured");
         return;
     default:
         refuse(connection, LINTEL_E_MALFORMED, offset, "FDS, but descriptors are not taken here");
