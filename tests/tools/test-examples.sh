@@ -11,7 +11,7 @@ example()
     ran="the example $2"
     shift 2
     got=0
-    timeout 100 "$program" "$@" >out 2>err || got=$?
+    $bounded "$program" "$@" >out 2>err || got=$?
     [ "$got" = "$want" ] || die "exit status $got, wanted $want"
 }
 
@@ -31,11 +31,11 @@ complains 'header_string: value 5'
 
 # ---- pass_fd ---------------------------------------------------------------------------------
 mkfifo said
-timeout 100 "$builddir/examples/pass_fd" serve "unix://$work/sizes" >said 2>server.err &
+$bounded "$builddir/examples/pass_fd" serve "unix://$work/sizes" >said 2>server.err &
 server=$!
 servers="$servers $server"
 exec 3<said
-read -r line <&3
+read -r line <&3 || die "it does not listen"
 [ "$line" = "listening on unix://$work/sizes" ] || die "it says $line"
 head -c 4321 /dev/zero >some
 : >none
@@ -43,10 +43,10 @@ example 0 pass_fd ask "unix://$work/sizes" some none some
 expect '4321 some
 0 none
 4321 some'
-read -r line <&3
+read -r line <&3 || die "it does not say who asked"
 [ "$line" = "a client of user $(id -u)" ] || die "it says $line"
-wait "$server" || die "the server ends with $?"
-[ ! -s server.err ] || die "it complains: $(cat server.err)"
+finish "$server" 0
+[ ! -s server.err ] || die "it complains"
 [ ! -e "$work/sizes" ] || die "the socket file is left"
 example 1 pass_fd ask "unix://$work/sizes" some
 

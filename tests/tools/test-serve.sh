@@ -145,7 +145,7 @@ ends 0
 
 serve --idle-timeout 0.05 "unix://$work/s"
 mkfifo never
-"$LINTEL" call - "unix://$work/s" <never >out 2>err &
+$bounded "$LINTEL" call - "unix://$work/s" <never >out 2>err &
 caller=$!
 exec 9>never
 wait "$caller" && die "an idle connection is kept" || :
@@ -157,7 +157,7 @@ ends 0
 serve --workers 3 --max-connections 6 -H upper tcp://127.0.0.1:0
 for number in 1 2 3 4 5 6; do
     mkfifo "in$number"
-    "$LINTEL" call --lines "$endpoint" <"in$number" >"out$number" 2>"err$number" \
+    $bounded "$LINTEL" call --lines "$endpoint" <"in$number" >"out$number" 2>"err$number" \
         3>&- 4>&- 5>&- 6>&- 7>&- 8>&- &
     eval "caller$number=\$!"
     eval "exec $((number + 2))>in$number && echo 'line $number' >&$((number + 2))"
