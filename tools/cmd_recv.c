@@ -1,10 +1,6 @@
 #include "config.h"
 
-#include <errno.h>
-#include <limits.h>
-#include <signal.h>
-#include <string.h>
-
+#include "interrupt.h"
 #include "receive.h"
 #include "show.h"
 
@@ -20,47 +16,6 @@ struct recv {
     struct receive connections;
     struct lintel_datagram *datagram; /* NULL: connections */
 };
-
-/* ---- signals --------------------------------------------------------------------------------- */
-
-static volatile sig_atomic_t interrupted;
-
-static void interrupt(int number)
-{
-    (void)number;
-    interrupted = 1;
-}
-
-/* They come in ppoll() alone, so that none is missed. */
-static void catch_signals(void)
-{
-    struct sigaction action;
-    sigset_t both;
-    memset(&action, 0, sizeof action);
-    action.sa_handler = interrupt;
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-    sigemptyset(&both);
-    sigaddset(&both, SIGINT);
-    sigaddset(&both, SIGTERM);
-    sigprocmask(SIG_BLOCK, &both, NULL);
-}
-
-/* Wait: at most wait_ms, and not past the deadline. */
-static void wait_for(struct pollfd *fds, nfds_t count, int wait_ms, int64_t deadline)
-{
-    struct timespec time = {wait_ms / 1000, wait_ms % 1000 * 1000000L};
-    int64_t left = deadline - tool_now_ms();
-    sigset_t none;
-    sigemptyset(&none);
-    if (deadline >= 0 && (wait_ms < 0 || left < wait_ms)) {
-        left = left < 0 ? 0 : left;
-        time.tv_sec = (time_t)(left / 1000);
-        time.tv_nsec = (long)(left % 1000) * 1000000L;
-        wait_ms = 0;
-    }
-    (void)!ppoll(fds, count, wait_ms < 0 ? NULL : &time, &none);
-}
 
 /* ---- frames ---------------------------------------------------------------------------------- */
 
@@ -90,7 +45,7 @@ static int fail_late(const struct recv *recv)
 static int is_over(const struct recv *recv)
 {
     const struct receive *connections = &recv->connections;
-    return connections->stopped || interrupted ||
+    return connections->stopped || interrupted() ||
            (!connections->listener && connections->count == 0);
 }
 
@@ -105,12 +60,12 @@ static int take_connections(struct recv *recv)
         if (is_over(recv) || (late = is_late(recv)))
             break;
         nfds_t count = receive_wants(connections, &wait_ms);
-        wait_for(connections->fds, count, wait_ms, recv->deadline);
+        (void)!interrupt_wait(connections->fds, count, wait_ms, recv->deadline);
     }
     int done = connections->stopped;
-    receive_end(connections, late          ? LINTEL_BYE_IDLE
-                             : interrupted ? LINTEL_BYE_DRAINING
-                                           : LINTEL_BYE_DONE);
+    receive_end(connections, late            ? LINTEL_BYE_IDLE
+                             : interrupted() ? LINTEL_BYE_DRAINING
+                                             : LINTEL_BYE_DONE);
     while (connections->count > 0) {
         nfds_t count = receive_wants(connections, &wait_ms);
         (void)!poll(connections->fds, count, wait_ms);
@@ -195,12 +150,12 @@ static int run_datagrams(struct recv *recv)
             return status;
         if (is_late(recv))
             return fail_late(recv);
-        if (interrupted)
+        if (interrupted())
             return recv->count == 0
                        ? TOOL_OK
                        : tool_fail("%llu frames came, not %llu", (unsigned long long)recv->taken,
                                    (unsigned long long)recv->count);
-        wait_for(fds, count, -1, recv->deadline);
+        (void)!interrupt_wait(fds, count, -1, recv->deadline);
     }
 }
 
@@ -226,7 +181,7 @@ static int open_datagrams(struct recv *recv, const char *endpoint)
 static int run(struct recv *recv, const char *text, const struct lintel_endpoint *endpoint)
 {
     int datagrams = endpoint->scheme == LINTEL_UDP || endpoint->scheme == LINTEL_UNIXGRAM;
-    catch_signals();
+    interrupt_catch();
     int status = datagrams ? open_datagrams(recv, text) : open_connections(recv, endpoint);
     if (status != TOOL_OK)
         return status;
