@@ -142,6 +142,13 @@ static int read_payload(struct frame_json *json, const struct json_text *value)
     return 1;
 }
 
+/* What a frame is shown with and not made of. */
+static int is_remark(const struct json_text *key)
+{
+    return json_is(key, "offset") || json_is(key, "length") || json_is(key, "connection") ||
+           json_is(key, "direction") || json_is(key, "verified");
+}
+
 static int read_object(struct frame_json *json, struct json *text)
 {
     enum { HEADER = 1, PAYLOAD = 2 };
@@ -159,7 +166,7 @@ static int read_object(struct frame_json *json, struct json *text)
                 return 0;
             continue;
         }
-        if (bit == 0 && !json_is(&key, "offset") && !json_is(&key, "length"))
+        if (bit == 0 && !is_remark(&key))
             return fail_about(json, &key, "is none of offset, header, length and payload");
         if (!json_scalar(text, &value))
             return fail(json, text->problem);

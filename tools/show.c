@@ -143,10 +143,15 @@ static void print_json_value(FILE *out, const struct lintel_value *value, char c
 }
 
 static void print_json(FILE *out, const struct lintel_layout *layout,
-                       const struct lintel_frame *frame)
+                       const struct lintel_frame *frame, const struct show_origin *origin)
 {
     const char *comma = "";
-    fprintf(out, "{\"offset\":%llu,\"header\":{", (unsigned long long)frame->offset);
+    putc('{', out);
+    if (origin)
+        fprintf(out, "\"connection\":%llu,\"direction\":\"%c\",%s",
+                (unsigned long long)origin->connection, origin->direction,
+                origin->seal == SHOW_PLAIN ? "" : "\"verified\":false,");
+    fprintf(out, "\"offset\":%llu,\"header\":{", (unsigned long long)frame->offset);
     for (size_t i = 0; i < lintel_layout_view_count(layout); i++) {
         const struct lintel_view *view = lintel_layout_view(layout, i);
         struct lintel_value value;
@@ -163,26 +168,58 @@ static void print_json(FILE *out, const struct lintel_layout *layout,
 
 /* ---- all ------------------------------------------------------------------------------------- */
 
-void show_frame(FILE *out, enum show_form form, const struct lintel_layout *layout,
-                const struct lintel_frame *frame)
+#define TAG_SIZE 16 /* bytes at the end of a record; fixed by the protocol */
+
+static void print_payload(FILE *out, const struct lintel_frame *frame, enum show_seal seal)
 {
+    size_t size = frame->length;
+    if (seal == SHOW_SEALED) {
+        fputs(" sealed", out);
+        return;
+    }
+    if (seal == SHOW_UNVERIFIED) {
+        fputs(" not verified", out);
+        size -= size < TAG_SIZE ? size : TAG_SIZE;
+    }
+    putc(' ', out);
+    tool_print_quoted(out, frame->payload, size);
+}
+
+static void show(FILE *out, enum show_form form, const struct lintel_layout *layout,
+                 const struct lintel_frame *frame, const struct show_origin *origin)
+{
+    if (origin && form != SHOW_JSON)
+        fprintf(out, "%llu %c ", (unsigned long long)origin->connection, origin->direction);
     switch (form) {
     case SHOW_TEXT:
         print_head(out, layout, frame);
-        putc(' ', out);
-        tool_print_quoted(out, frame->payload, frame->length);
+        print_payload(out, frame, origin ? origin->seal : SHOW_PLAIN);
         putc('\n', out);
         break;
     case SHOW_HEX:
         print_head(out, layout, frame);
+        if (origin && origin->seal != SHOW_PLAIN)
+            fputs(origin->seal == SHOW_SEALED ? " sealed" : " not verified", out);
         putc('\n', out);
         print_bytes(out, frame);
         break;
     case SHOW_JSON:
-        print_json(out, layout, frame);
+        print_json(out, layout, frame, origin);
         break;
     case SHOW_RAW:
         fwrite(frame->payload, 1, frame->length, out);
         break;
     }
+}
+
+void show_frame(FILE *out, enum show_form form, const struct lintel_layout *layout,
+                const struct lintel_frame *frame)
+{
+    show(out, form, layout, frame, NULL);
+}
+
+void show_passing(FILE *out, enum show_form form, const struct lintel_layout *layout,
+                  const struct lintel_frame *frame, const struct show_origin *origin)
+{
+    show(out, form, layout, frame, origin);
 }

@@ -17,4 +17,22 @@ enum show_form {
 void show_frame(FILE *out, enum show_form form, const struct lintel_layout *layout,
                 const struct lintel_frame *frame);
 
+enum show_seal {
+    SHOW_PLAIN,      /* no record of a sealed session */
+    SHOW_UNVERIFIED, /* a record whose piece can be read: shown without its tag, and marked */
+    SHOW_SEALED      /* a record that cannot: its size */
+};
+
+/* Where a frame passed, for who shows many streams. */
+struct show_origin {
+    uint64_t connection;
+    char direction;
+    enum show_seal seal;
+};
+
+/* The same with connection and direction in front: "3 > #0 ...", or as members of the object. In
+ * JSON and hexadecimal a record is shown whole, as it is. Not for SHOW_RAW. */
+void show_passing(FILE *out, enum show_form form, const struct lintel_layout *layout,
+                  const struct lintel_frame *frame, const struct show_origin *origin);
+
 #endif
