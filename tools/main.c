@@ -19,6 +19,7 @@ static const struct command commands[] = {
     {"call", cmd_call, "send requests, print the replies"},
     {"send", cmd_send, "send frames that want no reply"},
     {"recv", cmd_recv, "take connections or datagrams, show what arrives"},
+    {"proxy", cmd_proxy, "pass connections on, show the frames, make faults"},
     {"encode", cmd_encode, "standard input to frames on standard output"},
     {"decode", cmd_decode, "frames to something to look at"},
     {"pack", cmd_pack, "values to bytes, struct-style"},

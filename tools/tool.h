@@ -216,6 +216,7 @@ int cmd_encode(int argc, char **argv);
 int cmd_keygen(int argc, char **argv);
 int cmd_layout(int argc, char **argv);
 int cmd_pack(int argc, char **argv);
+int cmd_proxy(int argc, char **argv);
 int cmd_recv(int argc, char **argv);
 int cmd_resolve(int argc, char **argv);
 int cmd_send(int argc, char **argv);
