@@ -17,6 +17,7 @@
 #include "lintel/endpoint.h"
 #include "lintel/datagram.h"
 #include "lintel/stream.h"
+#include "lintel/client.h"
 
 #ifdef __cplusplus
 extern "C" {

@@ -1,6 +1,6 @@
 /*
  * What the files of the stream share. stream_send.c writes, stream_recv.c reads, stream.c does the
- * rest. Nothing of it is seen outside of them.
+ * rest. Outside of them the client looks at it, which is built on a stream, and changes nothing.
  */
 #ifndef LINTELP_STREAM_STATE_H
 #define LINTELP_STREAM_STATE_H
