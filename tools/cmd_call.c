@@ -7,10 +7,9 @@
 #include "show.h"
 #include "window.h"
 
-#define OPEN_MAX  ((uint64_t)16 << 20)  /* bytes of requests under way; fixed by the program page */
-#define LOSS_MAX  ((uint64_t)64 << 10)  /* the same of datagrams: what most buffers hold */
-#define REPLY_MAX ((uint64_t)64 << 20)  /* bytes of a reply that is put together */
-#define HELD_MAX  ((uint64_t)256 << 20) /* bytes of replies that wait for earlier ones */
+#define OPEN_MAX ((uint64_t)16 << 20)  /* bytes of requests under way; fixed by the program page */
+#define LOSS_MAX ((uint64_t)64 << 10)  /* the same of datagrams: what most buffers hold */
+#define HELD_MAX ((uint64_t)256 << 20) /* bytes of replies that wait for earlier ones */
 
 struct call {
     struct session session;
@@ -19,10 +18,10 @@ struct call {
 
     struct window window;
     struct request *sending;  /* the request that is going out, if not all of it has; else NULL */
-    struct lintel_header run; /* of the fragments that came, the last without MORE yet */
-    int in_run;
+    struct tool_buffer shown; /* with --json: the frames of the message that comes, in JSON */
+    int not_shown;            /* there was no memory for one */
 
-    uint64_t errors;       /* replies that are errors, or too long to print */
+    uint64_t errors;       /* replies that are errors */
     char error_text[5000]; /* the first of them: which request, and why */
 };
 
@@ -61,8 +60,7 @@ static int take_request(void *user, int last, size_t size)
 
 /* ---- replies --------------------------------------------------------------------------------- */
 
-static int add_json(const struct call *call, struct tool_buffer *output,
-                    const struct lintel_frame *frame)
+static int show(struct call *call, const struct lintel_frame *frame)
 {
     char *text = NULL;
     size_t size = 0;
@@ -71,127 +69,95 @@ static int add_json(const struct call *call, struct tool_buffer *output,
         return tool_fail("out of memory");
     show_frame(memory, SHOW_JSON, call->session.framing.layout, frame);
     int bad = fclose(memory) != 0;
-    int status = bad ? tool_fail("out of memory") : tool_buffer_add(output, text, size);
+    int status = bad ? tool_fail("out of memory") : tool_buffer_add(&call->shown, text, size);
     free(text);
     return status;
 }
 
-/* A reply whose turn it is goes out at once, without being held. */
-static int print_reply(const struct call *call, const struct lintel_frame *frame, int is_error)
+/* The frames of a reply are shown as they came; put together they are one message. */
+static void trace(void *user, char direction, const struct lintel_frame *frame)
 {
-    if (call->json)
-        show_frame(stdout, SHOW_JSON, call->session.framing.layout, frame);
-    else if (!is_error)
-        return tool_write(frame->payload, frame->length) || (!call->raw && tool_write("\n", 1));
-    return tool_write("", 0);
+    struct call *call = user;
+    const struct lintel_layout *layout = call->session.framing.layout;
+    struct lintel_header header;
+    if (direction != '<' || call->not_shown || lintel_header_read(layout, &header, frame) < 0 ||
+        (lintel_layout_is_lintel(layout) && (header.flags & LINTEL_CONTROL)))
+        return;
+    call->not_shown = show(call, frame) != TOOL_OK;
 }
 
-static void note_error(struct call *call, const struct request *request, const char *text)
+static void note_error(struct call *call, const struct request *request, const void *text,
+                       size_t size)
 {
-    if (call->errors++ == 0)
-        snprintf(call->error_text, sizeof call->error_text, "request %llu: %s",
-                 (unsigned long long)request->number, text);
-}
-
-static void note_refusal(struct call *call, const struct request *request, const void *text,
-                         size_t size)
-{
-    char shown[4096], line[4200];
+    char shown[4096];
+    if (call->errors++ > 0)
+        return;
     tool_escape(shown, sizeof shown, text, size, 1);
-    snprintf(line, sizeof line, "the peer answered with an error: \"%s\"", shown);
-    note_error(call, request, line);
+    snprintf(call->error_text, sizeof call->error_text,
+             "request %llu: the peer answered with an error: \"%s\"",
+             (unsigned long long)request->number, shown);
 }
 
-static int hold(struct call *call, struct request *request, const struct lintel_frame *frame)
+/* A reply whose turn it is goes out at once, without being held. */
+static int print_reply(const void *bytes, size_t size, int end_line)
+{
+    return tool_write(bytes, size) || (end_line && tool_write("\n", 1)) ? TOOL_FAILED : TOOL_OK;
+}
+
+static int hold(struct call *call, struct request *request, const void *bytes, size_t size,
+                int end_line)
 {
     struct tool_buffer *output = &request->output;
-    size_t before = output->used;
-    if (frame->length > REPLY_MAX - (before < REPLY_MAX ? before : REPLY_MAX))
-        request->refused = 1;
-    if (request->refused)
-        return TOOL_OK;
-    int status = call->json ? add_json(call, output, frame)
-                            : tool_buffer_add(output, frame->payload, frame->length);
-    call->window.held += output->used - before;
-    if (status == TOOL_OK && call->window.held > HELD_MAX)
+    if (tool_buffer_add(output, bytes, size) || (end_line && tool_buffer_add(output, "\n", 1)))
+        return TOOL_FAILED;
+    call->window.held += output->used;
+    if (call->window.held > HELD_MAX)
         return tool_fail("more than %llu bytes of replies wait for the reply to request %llu",
                          (unsigned long long)HELD_MAX,
                          (unsigned long long)window_at(&call->window, 0)->number);
-    return status;
-}
-
-/* What is held of a reply that has become whole is made what is printed of it. */
-static int end_reply(struct call *call, struct request *request, int is_error)
-{
-    struct tool_buffer *output = &request->output;
-    size_t before = output->used;
-    if (request->refused) {
-        note_error(call, request, "the reply is longer than 64M");
-        output->used = 0;
-    } else if (is_error) {
-        note_refusal(call, request, output->bytes, output->used);
-        if (!call->json)
-            output->used = 0;
-    } else if (!call->json && !call->raw && tool_buffer_add(output, "\n", 1)) {
-        return TOOL_FAILED;
-    }
-    call->window.held = call->window.held - before + output->used;
     return TOOL_OK;
 }
 
-static int take_reply(struct call *call, struct request *request, const struct lintel_frame *frame,
-                      const struct lintel_header *header)
+static int take_reply(struct call *call, struct request *request,
+                      const struct lintel_message *message)
 {
-    int is_error = (header->flags & LINTEL_ERROR) != 0, status;
-    if (header->flags & LINTEL_MORE)
-        return hold(call, request, frame);
-    if (request == window_at(&call->window, 0) && request->output.used == 0 && !request->refused) {
-        if (is_error)
-            note_refusal(call, request, frame->payload, frame->length);
-        status = print_reply(call, frame, is_error);
-    } else {
-        status = hold(call, request, frame);
-        if (status == TOOL_OK)
-            status = end_reply(call, request, is_error);
-    }
+    const struct lintel_frame *frame = &message->frame;
+    int is_error = lintel_layout_is_lintel(call->session.framing.layout) &&
+                   (message->header.flags & LINTEL_ERROR) != 0;
+    const void *bytes = call->json ? call->shown.bytes : frame->payload;
+    size_t size = call->json ? call->shown.used : is_error ? 0 : frame->length;
+    int end_line = !call->json && !call->raw && !is_error;
+    if (is_error)
+        note_error(call, request, frame->payload, frame->length);
     request->state = REQUEST_ANSWERED;
     call->window.open_bytes -= request->size;
-    return status ? status : window_print(&call->window, 0);
+    if (request != window_at(&call->window, 0))
+        return hold(call, request, bytes, size, end_line);
+    return print_reply(bytes, size, end_line) ? TOOL_FAILED : window_print(&call->window, 0);
 }
 
-/* Fragments of one message stand together; only control frames come between them. */
-static int check_run(struct call *call, const struct lintel_header *header,
-                     const struct lintel_frame *frame)
+/* The request that a message answers; NULL. */
+static struct request *find_request(struct call *call, const struct lintel_message *message)
 {
-    const struct lintel_header *run = &call->run;
-    uint8_t flags = header->flags & (uint8_t)~LINTEL_MORE;
-    if (call->in_run && (run->id != header->id || run->type != header->type || run->flags != flags))
-        return tool_fail("frame at byte %llu: it stands between the fragments of another message",
-                         (unsigned long long)frame->offset);
-    call->in_run = (header->flags & LINTEL_MORE) != 0;
-    call->run = *header;
-    call->run.flags = flags;
-    return TOOL_OK;
+    const struct tool_framing *framing = &call->session.framing;
+    struct lintel_value id = lintel_uint(0);
+    if (lintel_layout_is_lintel(framing->layout) && !(message->header.flags & LINTEL_REPLY))
+        return NULL;
+    if (framing->id_view >= 0 &&
+        lintel_layout_read_one(framing->layout, &id, (size_t)framing->id_view, &message->frame) < 0)
+        return NULL;
+    return window_find(&call->window, id.as.u);
 }
 
-static int take_frame(void *user, const struct lintel_frame *frame)
+static int take_message(void *user, const struct lintel_message *message)
 {
     struct call *call = user;
-    const struct tool_framing *framing = &call->session.framing;
-    struct lintel_header header = {0, 0, 0, NULL};
-    struct lintel_value id = lintel_uint(0);
-    if (lintel_layout_is_lintel(framing->layout)) {
-        if (lintel_header_read(framing->layout, &header, frame) < 0 ||
-            check_run(call, &header, frame))
-            return TOOL_FAILED;
-        if (!(header.flags & LINTEL_REPLY))
-            return TOOL_OK;
-    }
-    if (framing->id_view >= 0 &&
-        lintel_layout_read_one(framing->layout, &id, (size_t)framing->id_view, frame) < 0)
+    struct request *request = find_request(call, message);
+    if (call->not_shown || (call->json && call->session.datagram && show(call, &message->frame)))
         return TOOL_FAILED;
-    struct request *request = window_find(&call->window, id.as.u);
-    return request ? take_reply(call, request, frame, &header) : TOOL_OK;
+    int status = request ? take_reply(call, request, message) : TOOL_OK;
+    call->shown.used = 0;
+    return status;
 }
 
 /* ---- the course of it ------------------------------------------------------------------------ */
@@ -219,11 +185,9 @@ static int judge_lost(struct call *call, int timed_out)
                  call->timeout_ms / 1000.0);
         return fail_lost(call, text);
     }
-    if (session->end_status != LINTEL_E_END)
-        return fail_lost(call, session->end_text);
-    if (session->send_status != LINTEL_OK)
-        return fail_lost(call, session->send_text);
-    return fail_lost(call, call->in_run ? "the peer ended inside a message" : session->end_text);
+    int by_sending = session->end_status == LINTEL_E_END && !session->got_bye &&
+                     session->send_status != LINTEL_OK;
+    return fail_lost(call, by_sending ? session->send_text : session->end_text);
 }
 
 /* Every reply came. */
@@ -337,7 +301,8 @@ static int open_call(struct call *call, int argc, char **argv)
     session->half_close = call->half_close;
     session->may_send = has_room;
     session->sending = take_request;
-    session->received = take_frame;
+    session->received = take_message;
+    session->trace = call->json ? trace : NULL;
     session->user = call;
     session->message.id = session->framing.id_view < 0 ? 0 : 1;
     return session_open(session, argv[0], call->timeout_ms);
@@ -363,6 +328,9 @@ int cmd_call(int argc, char **argv)
          &call.json, 0, 0},
         TOOL_HEADER_OPTIONS(&call.session.framing),
         TOOL_LAYOUT_OPTIONS(&call.session.framing),
+        {"max-message", 0, TOOL_SIZE, "BYTES",
+         "largest reply that is put together of fragments (64M, or\nthe largest frame)",
+         &call.session.max_message, 1, 0},
         TOOL_SEAL_OPTIONS,
         TOOL_OPTIONS_END,
     };
@@ -380,6 +348,7 @@ int cmd_call(int argc, char **argv)
     if (status == TOOL_OK)
         status = run(&call);
     window_free(&call.window);
+    tool_buffer_free(&call.shown);
     session_close(&call.session);
     return status;
 }

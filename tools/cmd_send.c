@@ -8,18 +8,10 @@ struct send {
     int lines, timeout_ms;
 };
 
-/* What the peer answers is not wanted. */
-static int drop_frame(void *user, const struct lintel_frame *frame)
-{
-    (void)user;
-    (void)frame;
-    return TOOL_OK;
-}
-
 /* It is over when the peer has ended and has everything, or can have no more. */
 static int is_over(const struct session *session)
 {
-    if (session->stopped || session->end_status == LINTEL_E_REFUSED)
+    if (session->stopped || session->got_bye)
         return 1;
     if (session->end_status == LINTEL_OK)
         return 0;
@@ -36,12 +28,10 @@ static int judge(const struct session *session, int timed_out, int timeout_ms)
     if (timed_out)
         return tool_fail("the peer did not %s within %g s", session->is_shut ? "end" : "read",
                          timeout_ms / 1000.0);
-    if (session->end_status == LINTEL_E_REFUSED && session->bye == 0 && session->is_shut &&
-        session->all_taken)
-        return TOOL_OK;
-    if (session->end_status != LINTEL_E_END)
+    int is_sent = session->send_status == LINTEL_OK && unsent == 0 && session->all_taken;
+    if (session->end_status != LINTEL_E_END || (session->got_bye && !is_sent))
         return tool_fail("%s", session->end_text);
-    if (session->send_status != LINTEL_OK || unsent > 0 || !session->all_taken)
+    if (!is_sent)
         return tool_fail("%s", session->send_text);
     return TOOL_OK;
 }
@@ -82,7 +72,6 @@ static int open_send(struct send *send, int argc, char **argv)
     if (status != TOOL_OK)
         return status;
     session->half_close = 1;
-    session->received = drop_frame;
     return session_open(session, argv[0], send->timeout_ms);
 }
 

@@ -4,8 +4,6 @@
 
 #include "message.h"
 
-#define FRAGMENT_SIZE ((size_t)256 << 10) /* fixed by the protocol */
-
 /* ---- the head of a frame --------------------------------------------------------------------- */
 
 int message_head_of(struct message_head *head, const struct lintel_layout *layout,
@@ -62,7 +60,7 @@ static int put_frame(struct message *message, uint8_t flags, const void *payload
 static size_t fragment_size(const struct message *message)
 {
     uint64_t limit = message->framing->limit;
-    return limit < FRAGMENT_SIZE ? (size_t)limit : FRAGMENT_SIZE;
+    return limit < LINTEL_FRAGMENT_SIZE ? (size_t)limit : LINTEL_FRAGMENT_SIZE;
 }
 
 /* Whether so many more bytes make it more than a frame can have. */

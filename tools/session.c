@@ -8,7 +8,6 @@
 #include "session.h"
 
 #define QUEUE_MAX  ((size_t)1 << 20) /* bytes that wait to be written before we take no more */
-#define BATCH      64                /* frames taken at once */
 #define TURN_TAKES 4096              /* payloads put out before we look for input */
 
 /* ---- sending --------------------------------------------------------------------------------- */
@@ -31,7 +30,7 @@ static void stop_sending(struct session *session, int status)
     session->is_closed = 1;
 }
 
-static void take_frames(struct session *session);
+static void take_messages(struct session *session);
 
 /* What comes while a datagram has no room is taken, so that two who both send do not wait for each
  * other. */
@@ -44,7 +43,7 @@ static int send_datagram(struct session *session, const struct lintel_header *he
         int rc = lintel_datagram_send(session->datagram, NULL, header, payload, size, 0);
         if (rc != LINTEL_E_TIMEOUT || (deadline >= 0 && tool_now_ms() >= deadline))
             return rc;
-        take_frames(session);
+        take_messages(session);
         (void)!poll(&one, 1, deadline < 0 ? -1 : (int)(deadline - tool_now_ms()));
     }
 }
@@ -163,89 +162,57 @@ static void end_input(struct session *session, int status, const char *text)
     snprintf(session->end_text, sizeof session->end_text, "%s", text);
 }
 
-static void take_bye(struct session *session, const struct lintel_frame *frame)
+static int receive_datagram(struct session *session, struct lintel_message *message)
 {
-    char text[LINTEL_TEXT_SIZE];
-    session->bye = lintel_get_u32be(frame->payload);
-    uint32_t last = lintel_get_u32be(frame->payload + 4);
-    snprintf(text, sizeof text, "the peer said BYE %u (%s), the last request it took has id %u",
-             (unsigned)session->bye, lintel_bye_text(session->bye), (unsigned)last);
-    end_input(session, LINTEL_E_REFUSED, text);
-    session->is_closed = 1;
+    int rc = lintel_datagram_recv(session->datagram, &message->frame, NULL, 0);
+    if (rc == 0 && session->is_shut)
+        return LINTEL_E_END;
+    return rc == 1 && lintel_header_read(session->framing.layout, &message->header,
+                                         &message->frame) < 0
+               ? 0
+               : rc;
 }
 
-/* Control frames of lintel's own layout; their form the decoder has judged. */
-static void take_control(struct session *session, const struct lintel_header *header,
-                         const struct lintel_frame *frame)
+static int receive(struct session *session, struct lintel_message *message)
 {
-    struct lintel_header answer = {.flags = LINTEL_CONTROL, .type = LINTEL_PONG, .id = header->id};
-    static const uint8_t not_authenticated[8] = {0, 0, 0, 6, 0, 0, 0, 0};
-    switch (header->type) {
-    case LINTEL_PING:
-        if (session->send_status == LINTEL_OK && !session->is_shut)
-            (void)!lintel_stream_send(session->stream, &answer, frame->payload, frame->length, 0);
-        break;
-    case LINTEL_BYE:
-        take_bye(session, frame);
-        break;
-    case LINTEL_HELLO:
-    case LINTEL_SEALED:
-        answer = (struct lintel_header){.flags = LINTEL_CONTROL, .type = LINTEL_BYE};
-        if (session->send_status == LINTEL_OK && !session->is_shut)
-            (void)!lintel_stream_send(session->stream, &answer, not_authenticated, 8, 0);
-        session->half_close = session->is_closed = 1;
-        end_input(session, LINTEL_E_SEAL,
-                  "the peer wants a sealed session, which is not in this build");
-        break;
-    case LINTEL_FDS:
-        end_input(session, LINTEL_E_MALFORMED, "the peer announced descriptors that did not come");
-        break;
-    default:
-        break;
-    }
+    struct lintel_message_piece piece;
+    if (session->datagram)
+        return receive_datagram(session, message);
+    return session->received ? lintel_stream_recv_message(session->stream, message, 0)
+                             : lintel_stream_recv_piece(session->stream, &piece, 0);
 }
 
-static void take_frame(struct session *session, const struct lintel_frame *frame)
+static const char *end_text(const struct session *session, int status,
+                            const struct lintel_error *error)
 {
-    struct lintel_header header;
-    if (session->end_status != LINTEL_OK || session->stopped)
-        return;
-    if (lintel_layout_is_lintel(session->framing.layout) &&
-        lintel_header_read(session->framing.layout, &header, frame) == LINTEL_OK &&
-        (header.flags & LINTEL_CONTROL)) {
-        take_control(session, &header, frame);
-        return;
-    }
-    if (session->received(session->user, frame))
-        session->stopped = session->is_closed = 1;
+    if (status == LINTEL_E_END && !session->got_bye)
+        return "the peer ended the connection";
+    if (status == LINTEL_E_SEAL)
+        return "the peer wants a sealed session, which is not in this build";
+    return error->text[0] ? error->text : lintel_strerror(status);
 }
 
-static int receive(struct session *session, struct lintel_frame frames[BATCH])
+static void stop_receiving(struct session *session, int status)
 {
-    if (!session->datagram)
-        return lintel_stream_recv_batch(session->stream, frames, BATCH, 0);
-    int count = lintel_datagram_recv(session->datagram, frames, NULL, 0);
-    return count == 0 && session->is_shut ? LINTEL_E_END : count;
+    struct lintel_error error;
+    last_error(session, &error);
+    session->got_bye = lintel_stream_peer_bye(session->stream, NULL, NULL);
+    /* Nobody takes requests any more; whose end is a clean one may still read. */
+    session->is_closed |= status != LINTEL_E_END || session->got_bye;
+    end_input(session, status, end_text(session, status, &error));
 }
 
-static void take_frames(struct session *session)
+static void take_messages(struct session *session)
 {
-    struct lintel_frame frames[BATCH];
-    while (session->end_status == LINTEL_OK) {
-        int count = receive(session, frames);
-        if (count == 0)
+    struct lintel_message message;
+    while (session->end_status == LINTEL_OK && !session->stopped) {
+        int rc = receive(session, &message);
+        if (rc == 0)
             return;
-        if (count < 0) {
-            struct lintel_error error;
-            last_error(session, &error);
-            end_input(session, count,
-                      count == LINTEL_E_END ? "the peer ended the connection"
-                      : error.text[0]       ? error.text
-                                            : lintel_strerror(count));
-            return;
-        }
-        for (int i = 0; i < count; i++)
-            take_frame(session, &frames[i]);
+        if (rc < 0)
+            stop_receiving(session, rc);
+        else if (session->received && session->received(session->user, &message))
+            session->stopped = session->is_closed = 1;
     }
 }
 
@@ -257,6 +224,9 @@ static int open_stream(struct session *session, const char *endpoint, int timeou
     struct lintel_stream_options options = LINTEL_STREAM_OPTIONS_INIT;
     options.layout = session->framing.layout;
     options.max_frame = session->framing.max_frame;
+    options.max_message = session->max_message;
+    options.trace = session->trace;
+    options.trace_user = session->user;
     return lintel_stream_open(&session->stream, endpoint, timeout_ms, &options, error);
 }
 
@@ -291,7 +261,7 @@ void session_work(struct session *session)
 {
     take_payloads(session);
     write_out(session);
-    take_frames(session);
+    take_messages(session);
 }
 
 static int wait_time(const struct session *session, int64_t deadline)
@@ -333,8 +303,16 @@ int session_wait(struct session *session, int64_t deadline)
     return ready != 0 || deadline < 0 || tool_now_ms() < deadline;
 }
 
+/* Whom the library told what was wrong is given the time to read it. */
+static void linger(struct session *session)
+{
+    if (session->stream && !session->got_bye && lintel_bye_reason(session->end_status) >= 0)
+        (void)!lintel_stream_linger(session->stream, -1);
+}
+
 void session_close(struct session *session)
 {
+    linger(session);
     lintel_stream_close(session->stream);
     lintel_datagram_close(session->datagram);
     message_free(&session->message);

@@ -1,8 +1,8 @@
 /*
- * session: one connection on which payloads go out and frames come in, neither waiting for the
- * other. `call` and `send` are this with different ideas of when it is over. Over udp:// and
- * unixgram:// each frame is a datagram, and the session ends itself when half_close says that
- * nothing is waited for.
+ * session: one connection on which payloads go out and messages come in, neither waiting for the
+ * other. `call` and `send` are this with different ideas of when it is over; what the protocol asks
+ * of a receiver the library does. Over udp:// and unixgram:// each message is a datagram, and the
+ * session ends itself when half_close says that nothing is waited for.
  */
 #ifndef LINTEL_SESSION_H
 #define LINTEL_SESSION_H
@@ -15,6 +15,7 @@ struct session {
     struct message message;
     struct lintel_stream *stream;     /* NULL over datagrams */
     struct lintel_datagram *datagram; /* NULL over a connection */
+    uint64_t max_message;             /* bytes of a message that is put together; 0: 64 MiB */
     int timeout_ms;                   /* for a datagram to have room; below 0: no limit */
     int half_close;                   /* 1: shut down writing behind the last payload */
 
@@ -22,9 +23,10 @@ struct session {
     int (*may_send)(void *user);
     /* A frame is about to go out; last: it ends its message. */
     int (*sending)(void *user, int last, size_t size);
-    /* A frame is there that is no control frame. TOOL_OK, or TOOL_FAILED with the reason printed.
-     */
-    int (*received)(void *user, const struct lintel_frame *frame);
+    /* A message is there. TOOL_OK, or TOOL_FAILED with the reason printed. NULL: what comes is not
+     * wanted, and passed over in pieces. */
+    int (*received)(void *user, const struct lintel_message *message);
+    lintel_trace *trace; /* sees each frame of a connection; NULL */
     void *user;
 
     int wants_input; /* the payloads wait for their descriptor */
@@ -34,8 +36,8 @@ struct session {
     int failed;      /* a payload could not be had or sent; the reason is printed */
     int stopped;     /* received() failed: nothing more is to be done */
     int send_status; /* LINTEL_OK, or why nothing more can be sent */
-    int end_status;  /* LINTEL_OK while frames may come; LINTEL_E_REFUSED: a BYE; or as recv says */
-    uint32_t bye;    /* the reason of that BYE */
+    int end_status;  /* LINTEL_OK while messages may come; else as recv says */
+    int got_bye;     /* the peer said BYE */
     char end_text[LINTEL_TEXT_SIZE + 64]; /* that in words */
     char send_text[LINTEL_TEXT_SIZE + 64];
 };

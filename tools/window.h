@@ -8,7 +8,7 @@
 #include "tool.h"
 
 enum request_state {
-    REQUEST_OPEN,    /* its reply, or the rest of it, has not come */
+    REQUEST_OPEN,    /* its reply has not come */
     REQUEST_ANSWERED /* the reply is whole in output, and was not printed yet */
 };
 
@@ -18,7 +18,6 @@ struct request {
     int64_t deadline; /* of tool_now_ms(); -1: none, or it is still being sent */
     uint64_t size;    /* bytes of payload */
     enum request_state state;
-    int refused;               /* the reply is longer than what is put together */
     struct tool_buffer output; /* what is to be printed */
 };
 

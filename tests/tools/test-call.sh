@@ -122,7 +122,8 @@ for other in '"flags":5,"id":1' '"flags":1,"id":1' '"flags":5,"id":2,"type":1' '
 END
     call 1 a b
     expect A
-    complains 'frame at byte 35: it stands between the fragments of another message'
+    complains 'frame at byte 35: type '
+    complains ' between the fragments of the message at byte 17, type 0 id 2 flags 0x01; 1 request'
 done
 peer lintel <<END
 {"header":{"flags":1,"id":1},"payload":"41"}
@@ -130,7 +131,7 @@ peer lintel <<END
 END
 call 1 a b
 expect A
-complains 'the peer ended inside a message; 1 request without a reply'
+complains 'the stream ended between the fragments of its message; 1 request without a reply'
 
 # What goes out over the limit goes in fragments.
 peer lintel <<END
@@ -183,6 +184,20 @@ complains 'byte 0'
 printf 'HTTP/1.1 400 Bad Request\r\n\r\n' >replies
 call 1 a
 complains 'magic'
+# What a peer did wrong it is told.
+sent '#0 type 0 id 1 1 byte "a"
+#17 BYE id 0 8 bytes "\x00\x00\x00\x04\x00\x00\x00\x00"'
+peer lintel <<END
+{"header":{"flags":5,"id":1},"payload":"4141"}
+{"header":{"flags":5,"id":1},"payload":"4141"}
+{"header":{"flags":1,"id":1},"payload":"4141"}
+END
+call 0 --max-message 6 a
+expect AAAAAA
+call 1 --max-message 5 a
+complains 'the message at byte 0 exceeds the limit of 5 bytes; 1 request without a reply'
+sent '#0 type 0 id 1 1 byte "a"
+#17 BYE id 0 8 bytes "\x00\x00\x00\x05\x00\x00\x00\x00"'
 peer lintel <<END
 {"header":{"flags":1,"id":1},"payload":"41"}
 {"header":{"flags":8,"type":4},"payload":"0000000500000001"}
@@ -202,7 +217,8 @@ peer lintel <<END
 END
 call 1 a
 complains 'sealed'
-sent '#0 type 0 id 1 1 byte "a"'
+sent '#0 type 0 id 1 1 byte "a"
+#17 BYE id 0 8 bytes "\x00\x00\x00\x06\x00\x00\x00\x00"'
 
 # A payload that fails in the middle: what came before it is answered.
 peer lintel <<END

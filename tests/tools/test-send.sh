@@ -44,6 +44,17 @@ same big out
 run 0 decode --json requests
 [ "$(wc -l <out)" -eq 77 ] || die "20000000 bytes are 77 fragments"
 
+# However large it is, in constant memory, and however much the peer sends meanwhile.
+if [ "${INSTRUMENTED:-no}" = no ]; then
+    truncate -s 1G sparse
+    head -c 50000000 /dev/zero | "$LINTEL" encode --whole --max-frame 100M >replies
+    (
+        ulimit -v 49152
+        run 0 send --max-frame 100M fd://3,4 @sparse 3<replies 4>/dev/null
+    ) || exit 1
+    rm sparse
+fi
+
 # What the peer sends is passed over, but for a BYE.
 printf '{"header":{"flags":1,"id":1},"payload":"41"}\n{"header":{"flags":8,"type":2}}\n' |
     lintel encode --json >replies
@@ -59,6 +70,10 @@ send 0 one
 printf 'LT' >replies
 send 1 one
 complains 'byte 0'
+sent '#0 type 0 id 0 3 bytes "one"'
+printf '{"header":{"flags":8,"type":1},"payload":"%096d"}\n' 0 | "$LINTEL" encode --json >replies
+send 1 one
+complains 'sealed'
 mkfifo silence
 exec 5<>silence
 run 1 send --timeout 0.05 fd://3,4 a 3<&5 4>requests
