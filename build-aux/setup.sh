@@ -46,6 +46,7 @@ want_testing()
     missing=
     want libcmocka-dev has_library cmocka
     want libsodium-dev has_library libsodium
+    want libedit-dev has_library libedit
     want python3 has python3
     want python3-cryptography has_module cryptography
     want g++ has g++

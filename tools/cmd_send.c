@@ -1,12 +1,52 @@
 #include "config.h"
 
+#include "progress.h"
 #include "session.h"
 #include "tool.h"
+
+#define LARGE ((uint64_t)1 << 20) /* bytes from which on there is something to look at */
 
 struct send {
     struct session session;
     int lines, timeout_ms;
+    struct progress progress;
+    uint64_t taken; /* bytes of payload that the stream took */
 };
+
+/* ---- the bar --------------------------------------------------------------------------------- */
+
+static int count_bytes(void *user, int last, size_t size)
+{
+    struct send *send = user;
+    (void)last;
+    send->taken += size;
+    return TOOL_OK;
+}
+
+static uint64_t bytes_done(const struct send *send)
+{
+    uint64_t queued = lintel_stream_queued(send->session.stream);
+    return send->taken > queued ? send->taken - queued : 0;
+}
+
+static void show_progress(struct send *send)
+{
+    if (send->taken >= LARGE || send->progress.total >= LARGE)
+        progress_show(&send->progress, bytes_done(send));
+}
+
+/* Wait for more to do, or until the bar is to be drawn. Returns 0 if the deadline passed. */
+static int wait_and_show(struct send *send, int64_t deadline)
+{
+    int wait_ms = send->session.is_shut ? -1 : progress_wait_ms(&send->progress);
+    int64_t wake = wait_ms < 0 ? -1 : tool_now_ms() + wait_ms;
+    if (wake < 0 || (deadline >= 0 && deadline <= wake))
+        return session_wait(&send->session, deadline);
+    (void)session_wait(&send->session, wake);
+    return deadline < 0 || tool_now_ms() < deadline;
+}
+
+/* ---- the course of it ------------------------------------------------------------------------ */
 
 /* It is over when the peer has ended and has everything, or can have no more. */
 static int is_over(const struct session *session)
@@ -36,6 +76,12 @@ static int judge(const struct session *session, int timed_out, int timeout_ms)
     return TOOL_OK;
 }
 
+static int end(struct send *send, int timed_out)
+{
+    progress_close(&send->progress, bytes_done(send));
+    return judge(&send->session, timed_out, send->timeout_ms);
+}
+
 static int run(struct send *send)
 {
     struct session *session = &send->session;
@@ -43,8 +89,9 @@ static int run(struct send *send)
     size_t before = 0;
     for (;;) {
         session_work(session);
+        show_progress(send);
         if (is_over(session))
-            return judge(session, 0, 0);
+            return end(send, 0);
         size_t queued = lintel_stream_queued(session->stream);
         int waits = session->is_shut || queued > 0;
         if (!waits || send->timeout_ms < 0)
@@ -52,8 +99,8 @@ static int run(struct send *send)
         else if (deadline < 0 || queued != before)
             deadline = tool_now_ms() + send->timeout_ms;
         before = queued;
-        if (!session_wait(session, deadline))
-            return judge(session, 1, send->timeout_ms);
+        if (!wait_and_show(send, deadline))
+            return end(send, 1);
     }
 }
 
@@ -72,6 +119,9 @@ static int open_send(struct send *send, int argc, char **argv)
     if (status != TOOL_OK)
         return status;
     session->half_close = 1;
+    session->sending = count_bytes;
+    session->user = send;
+    progress_open(&send->progress, payload_list_size(&session->payloads));
     return session_open(session, argv[0], send->timeout_ms);
 }
 

@@ -8,6 +8,12 @@
 #define UV_TEXT "no (serve is not in this build)"
 #endif
 
+#ifdef HAVE_LIBEDIT
+#define LIBEDIT_TEXT "yes (connect)"
+#else
+#define LIBEDIT_TEXT "no (connect edits no lines)"
+#endif
+
 int cmd_version(int argc, char **argv)
 {
     const struct tool_usage usage = {"", "What is in this build.\n", NULL, 0};
@@ -20,6 +26,7 @@ int cmd_version(int argc, char **argv)
     printf("sodium  %s\n", lintel_has("sodium") ? "yes (sealed sessions)"
                                                 : "no (sealed sessions are not in this build)");
     printf("uv      %s\n", UV_TEXT);
+    printf("libedit %s\n", LIBEDIT_TEXT);
     printf("layouts %zu known\n", lintel_layout_known_count());
     return TOOL_OK;
 }

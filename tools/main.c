@@ -17,6 +17,7 @@ struct command {
 static const struct command commands[] = {
     {"serve", cmd_serve, "answer many connections: echo, upper, discard, exec"},
     {"call", cmd_call, "send requests, print the replies"},
+    {"connect", cmd_connect, "a request per line, its reply: interactive"},
     {"send", cmd_send, "send frames that want no reply"},
     {"recv", cmd_recv, "take connections or datagrams, show what arrives"},
     {"proxy", cmd_proxy, "pass connections on, show the frames, make faults"},

@@ -121,6 +121,33 @@ int payload_list_open(struct payload_list *list, char **items, size_t count, int
     return TOOL_OK;
 }
 
+/* Bytes of one; 0 where that is not known, and known is then 0. */
+static uint64_t item_size(const char *item, int *known)
+{
+    struct stat about;
+    if (item[0] == '@' || strcmp(item, "-") == 0) {
+        int is_file = item[0] == '@' ? stat(item + 1, &about) == 0 && S_ISREG(about.st_mode) : 0;
+        uint64_t size = is_file          ? (uint64_t)about.st_size
+                        : item[0] == '-' ? file_length(STDIN_FILENO)
+                                         : 0;
+        *known &= is_file || size > 0;
+        return size;
+    }
+    size_t length = strlen(item);
+    if (strncmp(item, "hex:", 4) == 0)
+        return (length - 4) / 2;
+    return strncmp(item, "text:", 5) == 0 ? length - 5 : length;
+}
+
+uint64_t payload_list_size(const struct payload_list *list)
+{
+    uint64_t size = 0;
+    int known = !list->reading;
+    for (size_t i = 0; i < list->count; i++)
+        size += item_size(list->items[i], &known);
+    return known ? size : 0;
+}
+
 static void close_input(struct payload_list *list)
 {
     if (list->reading && list->input.fd != STDIN_FILENO)

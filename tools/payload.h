@@ -50,6 +50,8 @@ struct payload_list {
 
 /* Look at the arguments without using them: TOOL_OK, or an exit status with the reason printed. */
 int payload_list_open(struct payload_list *list, char **items, size_t count, int lines);
+/* Bytes of all of them together; 0 where that is not known. */
+uint64_t payload_list_size(const struct payload_list *list);
 enum payload_event payload_list_next(struct payload_list *list, struct message *message);
 void payload_list_close(struct payload_list *list);
 

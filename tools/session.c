@@ -182,10 +182,9 @@ static int receive(struct session *session, struct lintel_message *message)
                              : lintel_stream_recv_piece(session->stream, &piece, 0);
 }
 
-static const char *end_text(const struct session *session, int status,
-                            const struct lintel_error *error)
+const char *session_end_text(int status, int got_bye, const struct lintel_error *error)
 {
-    if (status == LINTEL_E_END && !session->got_bye)
+    if (status == LINTEL_E_END && !got_bye)
         return "the peer ended the connection";
     if (status == LINTEL_E_SEAL)
         return "the peer wants a sealed session, which is not in this build";
@@ -199,7 +198,7 @@ static void stop_receiving(struct session *session, int status)
     session->got_bye = lintel_stream_peer_bye(session->stream, NULL, NULL);
     /* Nobody takes requests any more; whose end is a clean one may still read. */
     session->is_closed |= status != LINTEL_E_END || session->got_bye;
-    end_input(session, status, end_text(session, status, &error));
+    end_input(session, status, session_end_text(status, session->got_bye, &error));
 }
 
 static void take_messages(struct session *session)

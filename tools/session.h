@@ -49,5 +49,7 @@ void session_work(struct session *session);
 /* Wait until more can be done: 1; 0 if the deadline (of tool_now_ms(); -1 for none) passed. */
 int session_wait(struct session *session, int64_t deadline);
 void session_close(struct session *session);
+/* In words why nothing more comes, by the status that recv returned. */
+const char *session_end_text(int status, int got_bye, const struct lintel_error *error);
 
 #endif

@@ -24,7 +24,8 @@ enum tool_exit {
 };
 
 /* Flush standard output, print "lintel NAME: " and the text as one escaped line on standard error;
- * TOOL_FAILED, so that `return tool_fail(...)` reads. Use it once per run. */
+ * TOOL_FAILED, so that `return tool_fail(...)` reads. Once per run, but for a session that goes on.
+ */
 int tool_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The same for a wrong command line, with a pointer to --help behind it; TOOL_USAGE. */
 int tool_misuse(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -211,6 +212,7 @@ uint64_t tool_next_id(const struct tool_framing *framing, uint64_t id);
 
 int cmd_calcsize(int argc, char **argv);
 int cmd_call(int argc, char **argv);
+int cmd_connect(int argc, char **argv);
 int cmd_decode(int argc, char **argv);
 int cmd_encode(int argc, char **argv);
 int cmd_keygen(int argc, char **argv);

@@ -94,3 +94,36 @@ send 0 --layout "$layout" a
 sent '#0 id 0 1 byte "a"'
 send 0 --layout "$layout" --set id=5 a
 sent '#0 id 5 1 byte "a"'
+
+# ---- the progress bar ----------------------------------------------------------------------------
+[ -n "${PYTHON3-}" ] || { echo "python3 is missing: no bar was looked at"; exit 0; }
+# bar STATUS PAYLOAD...: what came to standard error, a terminal, is then in out.
+bar()
+{
+    want=$1
+    shift
+    ran="send $*"
+    got=0
+    before=$(date +%s)
+    "$PYTHON3" "$srcdir/tests/tools/terminal.py" 2 /dev/null "$LINTEL" send --timeout 0.3 fd://3,4 \
+        "$@" 3<&7 4>&8 >out 2>err || got=$?
+    seconds=$(($(date +%s) - before + 1))
+    [ "$got" = "$want" ] || die "exit status $got, wanted $want"
+    tr '\r' '\n' <out | sed 's/.\[K$//; /^$/d' >lines
+    # The drawing at the end comes when it is the end.
+    [ "$(grep -c '%' lines)" -le $((seconds * 10 + 2)) ] || die "it is drawn too often"
+}
+exec 7</dev/null 8>/dev/null
+bar 0 @big @big text:more
+tail -n 1 lines >out
+grep -qx '100% \[=\{10,40\}\] 38 MiB of 38 MiB, [0-9.]* [KMG]*i*B/s' out || die "another last line"
+bar 0 small
+[ ! -s lines ] || die "what is small needs no bar"
+exec 7<&5 8<>unread
+bar 1 @big
+tail -n 1 lines >err
+complains 'the peer did not read within 0.3 s'
+sed -n '$!p' lines | tail -n 1 >out
+grep -qx ' *[0-9]% \[=*> *\] [0-9.]* [KM]iB of 19 MiB, [0-9.]* [KM]*i*B/s, [0-9a-z ]* left' out ||
+    die "another line"
+exec 8>&-
