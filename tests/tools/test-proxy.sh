@@ -233,8 +233,8 @@ soak()
         proxy --seed "$seed" $options "$where" "$endpoint"
         awk -v s="$seed" -v n="$requests" 'BEGIN { for (i = 1; i <= n; i++) print "seed", s, i }' \
             >lines
-        got=0
-        timeout 120 "$LINTEL" call --lines "$@" "$before" <lines >out 2>err || got=$?
+        called=0
+        timeout 120 "$LINTEL" call --lines "$@" "$before" <lines >out 2>err || called=$?
         stop "$proxy"
         judge
     done
@@ -249,7 +249,7 @@ judge()
     awk 'NR == FNR { want[++n] = $0; next }
         { while (i < n && want[i + 1] != $0) i++; if (i++ >= n) exit 1 }' wanted out ||
         die "seed $seed: a reply is doubled, changed, or out of order"
-    if [ $got = 0 ]; then
+    if [ $called = 0 ]; then
         same wanted out
     else
         failed=$((failed + 1))
