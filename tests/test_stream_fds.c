@@ -588,7 +588,8 @@ static void make_tcp_pair(int fds[2])
 static void fds_need_a_unix_socket_and_our_layout(void **state)
 {
     static const char unsupported[] =
-        "descriptors travel on UNIX sockets, under lintel's own layout";
+        "descriptors travel on UNIX sockets, under lintel's own layout, and not with a "
+        "sealed frame";
     struct lintel_stream_options options = taking(2);
     int before = open_descriptors(), fds[2], ends[2];
     struct lintel_layout *layout = make_layout("u32");

@@ -331,7 +331,7 @@ int cmd_call(int argc, char **argv)
         {"max-message", 0, TOOL_SIZE, "BYTES",
          "largest reply that is put together of fragments (64M, or\nthe largest frame)",
          &call.session.max_message, 1, 0},
-        TOOL_SEAL_OPTIONS,
+        KEYS_OPTIONS(&call.session.keys_options),
         TOOL_OPTIONS_END,
     };
     const struct tool_usage usage = {
@@ -347,6 +347,8 @@ int cmd_call(int argc, char **argv)
     status = open_call(&call, argc, argv);
     if (status == TOOL_OK)
         status = run(&call);
+    if (status == TOOL_OK)
+        status = session_end(&call.session, call.timeout_ms);
     window_free(&call.window);
     tool_buffer_free(&call.shown);
     session_close(&call.session);

@@ -4,11 +4,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "keys.h"
 #include "lines.h"
 #include "message.h"
 #include "session.h"
 
 struct connect {
+    struct keys_options keys_options;
+    struct lintel_seal_keys *keys; /* NULL: plain */
     struct tool_framing framing;
     struct lines lines;
     struct lintel_client *client;
@@ -167,8 +170,16 @@ static int open_connect(struct connect *connect, int argc, char **argv)
     options.layout = connect->framing.layout;
     options.max_frame = connect->framing.max_frame;
     options.max_message = connect->max_message;
-    if (lintel_client_open(&connect->client, argv[0], connect->timeout_ms, &options, NULL,
-                           &error) != LINTEL_OK)
+    status = keys_check_endpoint(&connect->keys_options, &parsed);
+    if (status == TOOL_OK)
+        status = keys_open(&connect->keys, &connect->keys_options, LINTEL_SEAL_INITIATOR);
+    if (status != TOOL_OK)
+        return status;
+    options.seal_keys = connect->keys;
+    int timeout_ms =
+        connect->timeout_ms < 0 && connect->keys ? KEYS_HANDSHAKE_MS : connect->timeout_ms;
+    if (lintel_client_open(&connect->client, argv[0], timeout_ms, &options, NULL, &error) !=
+        LINTEL_OK)
         return tool_fail_error(NULL, &error);
     connect->lines.wait = wait_for_input;
     connect->lines.user = connect;
@@ -184,6 +195,7 @@ static void end(struct connect *connect)
     else if (stream && lintel_bye_reason(connect->status) >= 0)
         (void)!lintel_stream_linger(stream, -1);
     lintel_client_close(connect->client);
+    lintel_seal_keys_free(connect->keys);
 }
 
 int cmd_connect(int argc, char **argv)
@@ -197,7 +209,7 @@ int cmd_connect(int argc, char **argv)
         {"max-message", 0, TOOL_SIZE, "BYTES",
          "largest reply that is put together of fragments (64M, or\nthe largest frame)",
          &connect.max_message, 1, 0},
-        TOOL_SEAL_OPTIONS,
+        KEYS_OPTIONS(&connect.keys_options),
         TOOL_OPTIONS_END,
     };
     const struct tool_usage usage = {

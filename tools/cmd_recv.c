@@ -1,10 +1,13 @@
 #include "config.h"
 
 #include "interrupt.h"
+#include "keys.h"
 #include "receive.h"
 #include "show.h"
 
 struct recv {
+    struct keys_options keys_options;
+    struct lintel_seal_keys *keys; /* NULL: plain */
     struct tool_framing framing;
     int text, json, hex, raw;
     uint64_t count; /* frames to take; 0: no end */
@@ -205,7 +208,12 @@ static int open_recv(struct recv *recv, int argc, char **argv)
     recv->form = recv->json ? SHOW_JSON : recv->hex ? SHOW_HEX : recv->raw ? SHOW_RAW : SHOW_TEXT;
     if (lintel_endpoint_parse(&endpoint, argv[0], &error) != LINTEL_OK)
         return tool_misuse("%s: %s", argv[0], error.text);
-    int status = tool_framing_open(&recv->framing);
+    int status = keys_check_endpoint(&recv->keys_options, &endpoint);
+    if (status == TOOL_OK)
+        status = tool_framing_open(&recv->framing);
+    if (status == TOOL_OK)
+        status = keys_open(&recv->keys, &recv->keys_options, LINTEL_SEAL_RESPONDER);
+    recv->connections.keys = recv->keys;
     return status == TOOL_OK ? run(recv, argv[0], &endpoint) : status;
 }
 
@@ -223,7 +231,7 @@ int cmd_recv(int argc, char **argv)
         {"timeout", 0, TOOL_TIME, "S", "fail when no frame came for so many seconds (no limit)",
          &recv.timeout_ms, 0, 0},
         TOOL_LAYOUT_OPTIONS(&recv.framing),
-        TOOL_SEAL_OPTIONS,
+        KEYS_OPTIONS(&recv.keys_options),
         TOOL_OPTIONS_END,
     };
     const struct tool_usage usage = {
@@ -240,6 +248,7 @@ int cmd_recv(int argc, char **argv)
     status = open_recv(&recv, argc, argv);
     if (recv.connections.framing)
         receive_close(&recv.connections);
+    lintel_seal_keys_free(recv.keys);
     lintel_datagram_close(recv.datagram);
     tool_framing_close(&recv.framing);
     return status;

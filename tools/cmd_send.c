@@ -136,7 +136,7 @@ int cmd_send(int argc, char **argv)
          &send.timeout_ms, 0, 0},
         TOOL_HEADER_OPTIONS(&send.session.framing),
         TOOL_LAYOUT_OPTIONS(&send.session.framing),
-        TOOL_SEAL_OPTIONS,
+        KEYS_OPTIONS(&send.session.keys_options),
         TOOL_OPTIONS_END,
     };
     const struct tool_usage usage = {

@@ -13,7 +13,7 @@ int serve_run(struct serve_settings *settings, int argc, char **argv)
 }
 #endif
 
-static int check_endpoints(int argc, char **argv)
+static int check_endpoints(const struct serve_settings *settings, int argc, char **argv)
 {
     struct lintel_endpoint endpoint;
     struct lintel_error error;
@@ -22,6 +22,8 @@ static int check_endpoints(int argc, char **argv)
     for (int i = 0; i < argc; i++)
         if (lintel_endpoint_parse(&endpoint, argv[i], &error) != LINTEL_OK)
             return tool_misuse("%s: %s", argv[i], error.text);
+        else if (keys_check_endpoint(&settings->keys_options, &endpoint) != TOOL_OK)
+            return TOOL_USAGE;
     return TOOL_OK;
 }
 
@@ -76,7 +78,7 @@ int cmd_serve(int argc, char **argv)
          &settings.drain_timeout_ms, 0, 0},
         {"workers", 0, TOOL_NUMBER, "N", "loops, each in a thread of its own (1)",
          &settings.workers, 1, SERVE_WORKERS_MAX},
-        TOOL_SEAL_OPTIONS,
+        KEYS_OPTIONS(&settings.keys_options),
         TOOL_OPTIONS_END};
     const struct tool_usage usage = {
         "ENDPOINT...",
@@ -91,11 +93,14 @@ int cmd_serve(int argc, char **argv)
     int status = tool_options(&argc, argv, &usage);
     if (status >= 0)
         return status;
-    status = check_endpoints(argc, argv);
+    status = check_endpoints(&settings, argc, argv);
     if (status == TOOL_OK)
         status = tool_framing_open(&settings.framing);
     if (status == TOOL_OK)
+        status = keys_open(&settings.keys, &settings.keys_options, LINTEL_SEAL_RESPONDER);
+    if (status == TOOL_OK)
         status = serve_run(&settings, argc, argv);
+    lintel_seal_keys_free(settings.keys);
     tool_framing_close(&settings.framing);
     return status;
 }

@@ -103,6 +103,13 @@ static int check(const struct keys_options *options, enum lintel_seal_role role)
     return TOOL_OK;
 }
 
+int keys_check_endpoint(const struct keys_options *options, const struct lintel_endpoint *endpoint)
+{
+    if (!given(options) || (endpoint->scheme != LINTEL_UDP && endpoint->scheme != LINTEL_UNIXGRAM))
+        return TOOL_OK;
+    return tool_misuse("--%s: a seal needs a stream, not datagrams", given(options));
+}
+
 static int read_file(struct tool_buffer *text, struct lintel_seal_text *out, const char *path,
                      enum keys_guard guard)
 {

@@ -8,11 +8,35 @@
 
 #include "tool.h"
 
+#define KEYS_HANDSHAKE_MS 5000 /* to connect and shake hands in, where no time is given */
+
 /* The values of the options; NULL where one was not given. */
 struct keys_options {
     const char *psk, *key, *peer; /* files */
     const char *seal;             /* "mac", "encrypt" */
 };
+
+/* The rows of an option table, everywhere that connects or listens. */
+#define KEYS_OPTIONS(target)                                                                      \
+    {                                                                                             \
+        "psk",                                                                                    \
+        0,                                                                                        \
+        TOOL_TEXT,                                                                                \
+        "FILE",                                                                                   \
+        "seal the session with a shared key; all peers with one",                                 \
+        &(target)->psk,                                                                           \
+        0,                                                                                        \
+        0},                                                                                       \
+        {"key", 0, TOOL_TEXT, "FILE", "seal it with this secret key, and", &(target)->key, 0, 0}, \
+        {"peer",          0, TOOL_TEXT, "FILE", "with the public keys of whom to talk to",        \
+         &(target)->peer, 0, 0},                                                                  \
+    {                                                                                             \
+        "seal", 0, TOOL_TEXT, "mac|encrypt", "readable or not (encrypt)", &(target)->seal, 0, 0   \
+    }
+
+/* A seal needs a stream: TOOL_OK, or exit status 2 with the reason printed where there are options
+ * for one and this endpoint has datagrams. */
+int keys_check_endpoint(const struct keys_options *options, const struct lintel_endpoint *endpoint);
 
 /* Make keys of the options: TOOL_OK and *keys, which is NULL where there are none of them, or an
  * exit status with the reason printed. To be released with lintel_seal_keys_free(). */

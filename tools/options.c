@@ -123,10 +123,8 @@ static int take(const struct tool_option *option, const char *text)
         return take_limit(option, text);
     case TOOL_LIST:
         return take_item(option, text);
-    case TOOL_SEAL:
-        break;
     }
-    return tool_fail("--%s: sealed sessions are not in this build", option->name);
+    return TOOL_USAGE;
 }
 
 static const struct tool_option *find_name(const struct tool_usage *usage, const char *name,

@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "keys.h"
 #include "receive.h"
 
 #define BATCH       64                  /* frames taken at once */
@@ -22,7 +23,8 @@ static int add_connection(struct receive *receive, int in, int out)
     struct lintel_error error;
     options.layout = receive->framing->layout;
     options.max_frame = receive->framing->max_frame;
-    *connection = (struct connection){.number = ++receive->accepted};
+    options.seal_keys = receive->keys;
+    *connection = (struct connection){.number = ++receive->accepted, .since = tool_now_ms()};
     int rc = lintel_stream_new(&connection->stream, in, out, &options, &error);
     if (rc != LINTEL_OK)
         return tool_fail_error(NULL, &error);
@@ -66,12 +68,21 @@ static void finish(struct receive *receive, struct connection *connection, int e
     connection->linger_left = LINGER_SIZE;
 }
 
+/* The peer's key has not shown itself yet. */
+static int is_half_open(const struct connection *connection)
+{
+    const struct lintel_seal *seal = lintel_stream_seal(connection->stream);
+    return seal && !lintel_seal_id(seal);
+}
+
 /* BYE where the layout has one, then the end. */
 static void say_bye(struct receive *receive, struct connection *connection,
                     enum lintel_bye_reason reason)
 {
     const struct lintel_header header = {.flags = LINTEL_CONTROL, .type = LINTEL_BYE};
     uint8_t payload[8];
+    if (is_half_open(connection))
+        (void)!lintel_stream_bye(connection->stream, reason, 0);
     lintel_put_u32be(payload, (uint32_t)reason);
     lintel_put_u32be(payload + 4, connection->last_id);
     if (lintel_layout_is_lintel(receive->framing->layout))
@@ -158,8 +169,10 @@ static void take_control(struct receive *receive, struct connection *connection,
     case LINTEL_HELLO:
     case LINTEL_SEALED:
         complain_of(receive, connection, LINTEL_E_SEAL,
-                    "the peer wants a sealed session, which is not in this build");
-        say_bye(receive, connection, LINTEL_BYE_NOT_AUTHENTICATED);
+                    receive->keys ? "HELLO or SEALED inside of a seal"
+                                  : "the peer wants a sealed session, and no key was given");
+        say_bye(receive, connection,
+                receive->keys ? LINTEL_BYE_MALFORMED : LINTEL_BYE_NOT_AUTHENTICATED);
         break;
     case LINTEL_FDS:
         complain_of(receive, connection, LINTEL_E_MALFORMED,
@@ -230,8 +243,19 @@ static int is_held(const struct connection *connection)
     return lintel_stream_queued(connection->stream) > QUEUE_MAX;
 }
 
+/* A handshake has its time. */
+static int is_late(const struct connection *connection)
+{
+    return is_half_open(connection) && tool_now_ms() - connection->since >= KEYS_HANDSHAKE_MS;
+}
+
 static void work(struct receive *receive, struct connection *connection)
 {
+    if (is_late(connection)) {
+        complain_of(receive, connection, LINTEL_E_TIMEOUT, "the handshake was not done in time");
+        say_bye(receive, connection, LINTEL_BYE_TOO_SLOW);
+        return;
+    }
     int more = !is_held(connection);
     for (int turn = 0; turn < TURNS && more; turn++)
         more = take_batch(receive, connection) && !is_held(connection);
@@ -288,8 +312,10 @@ nfds_t receive_wants(struct receive *receive, int *wait_ms)
         const struct connection *connection = &receive->connections[i];
         int in = lintel_stream_in_fd(connection->stream);
         int wants = lintel_stream_wants(connection->stream);
-        if (connection->linger && *wait_ms < 0)
+        if ((connection->linger || is_half_open(connection)) && *wait_ms < 0)
             *wait_ms = LINGER_MS;
+        if (!connection->linger && lintel_stream_wait_ms(connection->stream) == 0)
+            *wait_ms = 0;
         int reads = !connection->ended && (connection->linger || !is_held(connection));
         receive->fds[count++] = (struct pollfd){in, reads ? POLLIN : 0, 0};
         if ((wants & LINTEL_WANT_WRITE) && in == lintel_stream_out_fd(connection->stream))
@@ -308,7 +334,9 @@ static void end_one(struct receive *receive, struct connection *connection,
 {
     struct lintel_frame frame;
     int rc = lintel_stream_recv(connection->stream, &frame, 0);
-    if (rc < 0 && !connection->surplus) {
+    if (rc == LINTEL_E_END && !connection->surplus) {
+        finish(receive, connection, 1);
+    } else if (rc < 0 && !connection->surplus) {
         drop(receive, connection);
     } else if (reason != LINTEL_BYE_DONE || rc == 1 || connection->surplus) {
         say_bye(receive, connection, reason == LINTEL_BYE_DONE ? LINTEL_BYE_DRAINING : reason);

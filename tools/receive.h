@@ -14,19 +14,21 @@
 
 struct connection {
     struct lintel_stream *stream;
-    uint64_t number;    /* from 1, in the order of arrival */
-    uint32_t last_id;   /* of the last request that was taken */
-    int linger;         /* 1: over; what was told it goes out, what it still sends is passed over */
-    int ended;          /* 1: it has ended, too */
-    int surplus;        /* 1: frames of it came that were not taken any more */
-    int waits;          /* 1: all was taken, its end is waited for, and more is reset */
-    int64_t linger_end; /* of tool_now_ms() */
+    uint64_t number;  /* from 1, in the order of arrival */
+    uint32_t last_id; /* of the last request that was taken */
+    int linger;       /* 1: over; what was told it goes out, what it still sends is passed over */
+    int ended;        /* 1: it has ended, too */
+    int surplus;      /* 1: frames of it came that were not taken any more */
+    int waits;        /* 1: all was taken, its end is waited for, and more is reset */
+    int64_t since;    /* of tool_now_ms(), as linger_end */
+    int64_t linger_end;
     size_t linger_left; /* bytes */
 };
 
 struct receive {
     struct tool_framing *framing;
-    struct lintel_listener *listener; /* NULL: the one connection is given, or all have to go */
+    const struct lintel_seal_keys *keys; /* NULL: plain */
+    struct lintel_listener *listener;    /* NULL: the one connection is given, or all have to go */
     /* Takes each frame that is no control frame: TOOL_OK; else no more are taken. */
     int (*frame)(void *user, const struct lintel_frame *frame);
     void *user;

@@ -6,6 +6,7 @@
 #ifndef LINTEL_SERVE_H
 #define LINTEL_SERVE_H
 
+#include "keys.h"
 #include "tool.h"
 
 #define SERVE_WORKERS_MAX 256
@@ -13,6 +14,8 @@
 struct serve_settings {
     struct tool_framing framing; /* opened */
     const char *handler;         /* as on the command line */
+    struct keys_options keys_options;
+    struct lintel_seal_keys *keys; /* of these; NULL: plain */
     uint64_t max_children, workers;
     /* As struct lintel_server_options; sizes of UINT64_MAX and times of -1 are no limit. */
     uint64_t max_connections, max_message, max_queue, max_pending, max_memory, min_rate;

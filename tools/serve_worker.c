@@ -118,24 +118,37 @@ static void run(void *user, struct lintel_connection *connection, const struct l
     exec_request(worker->exec, &peer->jobs, request);
 }
 
+/* NULL when out of memory. */
+static struct peer *peer_of(int fd)
+{
+    struct sockaddr_storage name = {.ss_family = AF_UNSPEC};
+    socklen_t length = sizeof name;
+    if (getpeername(fd, (struct sockaddr *)&name, &length) != 0)
+        name.ss_family = AF_UNSPEC;
+    size_t size = address_size(name.ss_family);
+    struct peer *peer = malloc(sizeof *peer + size);
+    if (!peer)
+        return NULL;
+    peer->jobs = NULL;
+    memcpy(peer->address, &name, size);
+    return peer;
+}
+
 static int setup(void *user, struct lintel_connection *connection)
 {
     struct worker *worker = user;
-    struct sockaddr_storage name = {.ss_family = AF_UNSPEC};
-    socklen_t length = sizeof name;
-    struct peer *peer;
-    size_t size;
-    if (getpeername(lintel_connection_fd(connection), (struct sockaddr *)&name, &length) != 0)
-        name.ss_family = AF_UNSPEC;
-    size = address_size(name.ss_family);
-    peer = malloc(sizeof *peer + size);
+    struct peer *peer = peer_of(lintel_connection_fd(connection));
     if (!peer)
         return -1;
-    peer->jobs = NULL;
-    memcpy(peer->address, &name, size);
     lintel_connection_set_user(connection, peer);
     atomic_fetch_add(&worker->load, 1);
     return 0;
+}
+
+static void tell_empty(struct worker *worker)
+{
+    if (worker->on_empty && lintel_server_connections(worker->server) == 0)
+        worker->on_empty(worker->user);
 }
 
 static void finish(void *user, struct lintel_connection *connection,
@@ -149,8 +162,18 @@ static void finish(void *user, struct lintel_connection *connection,
         report(worker, peer, error);
     free(peer);
     atomic_fetch_sub(&worker->load, 1);
-    if (worker->on_empty && lintel_server_connections(worker->server) == 0)
-        worker->on_empty(worker->user);
+    tell_empty(worker);
+}
+
+/* One whom the handler never saw: its handshake failed, or there are too many. */
+static void on_refused(void *user, int fd, const struct lintel_error *error)
+{
+    struct worker *worker = user;
+    struct peer *peer = worker->stopping ? NULL : peer_of(fd);
+    if (peer)
+        report(worker, peer, error);
+    free(peer);
+    tell_empty(worker);
 }
 
 static int choose_handler(struct worker *worker, struct lintel_handler *handler)
@@ -321,6 +344,8 @@ static struct lintel_server_options options_of(const struct worker *worker, uint
     options.write_timeout_ms = s->write_timeout_ms;
     options.idle_timeout_ms = s->idle_timeout_ms;
     options.drain_timeout_ms = s->drain_timeout_ms;
+    options.handshake_timeout_ms = s->handshake_timeout_ms;
+    options.seal_keys = s->keys;
     options.stopped = on_stopped;
     return options;
 }
@@ -346,6 +371,8 @@ int worker_open(struct worker *worker, const struct serve_settings *settings, ui
     options.stopped_user = worker;
     options.accepted = accepted;
     options.accepted_user = user;
+    options.refused = on_refused;
+    options.refused_user = worker;
     if (lintel_server_new(&worker->server, &worker->loop, &handler, &options, &error) != LINTEL_OK)
         return tool_fail_error(NULL, &error);
     return TOOL_OK;

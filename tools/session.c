@@ -186,8 +186,8 @@ const char *session_end_text(int status, int got_bye, const struct lintel_error 
 {
     if (status == LINTEL_E_END && !got_bye)
         return "the peer ended the connection";
-    if (status == LINTEL_E_SEAL)
-        return "the peer wants a sealed session, which is not in this build";
+    if (status == LINTEL_E_SEAL && strstr(error->text, "no seal is configured"))
+        return "the peer wants a sealed session, and no key was given";
     return error->text[0] ? error->text : lintel_strerror(status);
 }
 
@@ -226,6 +226,9 @@ static int open_stream(struct session *session, const char *endpoint, int timeou
     options.max_message = session->max_message;
     options.trace = session->trace;
     options.trace_user = session->user;
+    options.seal_keys = session->keys;
+    if (session->keys && timeout_ms < 0)
+        timeout_ms = KEYS_HANDSHAKE_MS;
     return lintel_stream_open(&session->stream, endpoint, timeout_ms, &options, error);
 }
 
@@ -245,6 +248,11 @@ int session_open(struct session *session, const char *endpoint, int timeout_ms)
     struct lintel_error error;
     if (lintel_endpoint_parse(&parsed, endpoint, &error) != LINTEL_OK)
         return tool_misuse("%s: %s", endpoint, error.text);
+    int status = keys_check_endpoint(&session->keys_options, &parsed);
+    if (status == TOOL_OK)
+        status = keys_open(&session->keys, &session->keys_options, LINTEL_SEAL_INITIATOR);
+    if (status != TOOL_OK)
+        return status;
     int rc = parsed.scheme == LINTEL_UDP || parsed.scheme == LINTEL_UNIXGRAM
                  ? open_datagram(session, endpoint, timeout_ms, &error)
                  : open_stream(session, endpoint, timeout_ms, &error);
@@ -309,10 +317,29 @@ static void linger(struct session *session)
         (void)!lintel_stream_linger(session->stream, -1);
 }
 
+int session_end(struct session *session, int timeout_ms)
+{
+    struct lintel_message message;
+    struct lintel_error error;
+    if (!session->keys || !session->stream)
+        return TOOL_OK;
+    int rc = session->end_status;
+    if (rc == LINTEL_OK && (rc = lintel_stream_shutdown(session->stream, timeout_ms)) >= 0)
+        do
+            rc = lintel_stream_recv_message(session->stream, &message, timeout_ms);
+        while (rc == 1);
+    if (rc == LINTEL_E_END)
+        return TOOL_OK;
+    lintel_stream_error(session->stream, &error);
+    return tool_fail("the peer's last record did not come: %s",
+                     session->end_status != LINTEL_OK ? session->end_text : error.text);
+}
+
 void session_close(struct session *session)
 {
     linger(session);
     lintel_stream_close(session->stream);
+    lintel_seal_keys_free(session->keys);
     lintel_datagram_close(session->datagram);
     message_free(&session->message);
     payload_list_close(&session->payloads);

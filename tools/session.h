@@ -7,10 +7,13 @@
 #ifndef LINTEL_SESSION_H
 #define LINTEL_SESSION_H
 
+#include "keys.h"
 #include "payload.h"
 
 struct session {
     struct tool_framing framing;
+    struct keys_options keys_options;
+    struct lintel_seal_keys *keys; /* of these; NULL: plain */
     struct payload_list payloads;
     struct message message;
     struct lintel_stream *stream;     /* NULL over datagrams */
@@ -48,6 +51,10 @@ int session_open(struct session *session, const char *endpoint, int timeout_ms);
 void session_work(struct session *session);
 /* Wait until more can be done: 1; 0 if the deadline (of tool_now_ms(); -1 for none) passed. */
 int session_wait(struct session *session, int64_t deadline);
+/* A sealed session ends with the peer's last record: send our own, and wait for it, so many
+ * milliseconds at most; below 0 without a limit. TOOL_OK, or TOOL_FAILED with the reason printed.
+ * Of a plain session nothing is to be done. */
+int session_end(struct session *session, int timeout_ms);
 void session_close(struct session *session);
 /* In words why nothing more comes, by the status that recv returned. */
 const char *session_end_text(int status, int got_bye, const struct lintel_error *error);

@@ -110,8 +110,7 @@ enum tool_kind {
     TOOL_NUMBER_LIMIT,
     TOOL_SIZE_LIMIT,
     TOOL_TIME_LIMIT,
-    TOOL_LIST, /* struct tool_list: may be given more than once */
-    TOOL_SEAL  /* no target: an option of sealed sessions, which this build refuses */
+    TOOL_LIST /* struct tool_list: may be given more than once */
 };
 
 struct tool_option {
@@ -192,15 +191,6 @@ struct tool_framing {
             "may be given for several fields (0, or empty)",                                  \
             &(framing)->sets, 0, 0                                                            \
     }
-/* Everywhere that connects or listens. */
-#define TOOL_SEAL_OPTIONS                                     \
-    {"psk", 0, TOOL_SEAL, "FILE", NULL, NULL, 0, 0},          \
-        {"key", 0, TOOL_SEAL, "FILE", NULL, NULL, 0, 0},      \
-        {"peer", 0, TOOL_SEAL, "FILE", NULL, NULL, 0, 0},     \
-    {                                                         \
-        "seal", 0, TOOL_SEAL, "mac|encrypt", NULL, NULL, 0, 0 \
-    }
-
 /* Make the layout, check the limit, read the values: TOOL_OK, or an exit status with the reason
  * printed. To be ended with tool_framing_close() in either case. */
 int tool_framing_open(struct tool_framing *framing);

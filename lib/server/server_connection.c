@@ -465,10 +465,15 @@ static void open_undo(struct lintel_connection *connection)
 /* It is told, and counts for nothing else. */
 static int refuse_surplus(struct lintel_connection *connection, struct lintel_error *error)
 {
+    struct lintel_error why;
+
+    lintelp_server_error(&why, LINTEL_E_REFUSED, 0, "over the limit of %llu connections",
+                         (unsigned long long)connection->server->max_connections);
     connection->refused = 1;
-    lintelp_connection_end(connection, LINTEL_E_REFUSED, LINTEL_BYE_TOO_MANY, NULL);
-    return lintelp_server_error(error, LINTEL_E_REFUSED, 0, "the limit of %llu connections",
-                                (unsigned long long)connection->server->max_connections);
+    lintelp_connection_end(connection, LINTEL_E_REFUSED, LINTEL_BYE_TOO_MANY, &why);
+    if (error != NULL)
+        *error = why;
+    return LINTEL_E_REFUSED;
 }
 
 int lintelp_connection_open(struct lintel_server *server, int in, int out, int given,

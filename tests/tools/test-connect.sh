@@ -100,7 +100,7 @@ peer lintel <<END
 {"header":{"flags":1,"id":1},"payload":"41"}
 {"header":{"flags":8,"type":1},"payload":"$(printf '%096d' 0)"}
 END
-broken 1 'the peer wants a sealed session, which is not in this build; the request was '
+broken 1 'the peer wants a sealed session, and no key was given; the request was '
 peer lintel <<END
 {"header":{"flags":1,"id":1},"payload":"41"}
 {"header":{"flags":5,"id":2},"payload":"4242"}

@@ -149,12 +149,14 @@ run 1 encode --layout '!b:depth I:length *' --set depth=-129 <one
 run 1 encode --layout '!f:half I:length *' --set half=1e39 <one
 
 # ---- sealed sessions, datagrams --------------------------------------------------------------
-for option in '--psk=f' '--key=f' '--peer=f' '--seal=mac'; do
-    for sub in call send; do
-        run 1 $sub $option tcp://127.0.0.1:1 x
-        complains 'sealed sessions are not in this build'
+if [ "${HAVE_SODIUM:-yes}" = no ]; then
+    for option in '--psk=f' '--key=f' '--peer=f' '--seal=mac'; do
+        for sub in call send; do
+            run 1 $sub $option tcp://127.0.0.1:1 x
+            complains 'sealed sessions are not in this build'
+        done
     done
-done
+fi
 for sub in call send; do
     run 1 $sub unixgram:///nosuch/socket x
     complains 'No such file or directory'

@@ -172,7 +172,7 @@ for number in 1 2 3 4 5 6; do
 done
 kill "$server"
 ends 0
-quiet
+grep -q "over the limit of 2 connections" server.err || die "the limit is not named: $(cat server.err)"
 
 # ---- exec ---------------------------------------------------------------------------------------
 serve -H 'exec:tr a-z A-Z' tcp://127.0.0.1:0
