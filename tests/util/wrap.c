@@ -8,10 +8,12 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
@@ -26,6 +28,10 @@ struct state {
 };
 
 static struct state states[WRAP_CALLS];
+static int (*call_hook)(void *user, enum wrap_call call);
+static void *call_user;
+static int resizing;
+static long blocks;
 static int clock_is_ours;
 static uint64_t clock_ms;
 static int (*wait_hook)(void *user, int timeout_ms);
@@ -38,6 +44,7 @@ static size_t address_count;
 void wrap_reset(void)
 {
     memset(states, 0, sizeof states);
+    call_hook = NULL;
     clock_is_ours = 0;
     wait_hook = NULL;
     recvmsg_hook = NULL;
@@ -63,6 +70,12 @@ void wrap_fail(enum wrap_call call, unsigned skip, unsigned times, int number)
     states[call].number = number;
 }
 
+void wrap_on_call(int (*hook)(void *user, enum wrap_call call), void *user)
+{
+    call_hook = hook;
+    call_user = user;
+}
+
 void wrap_clock(uint64_t ms)
 {
     clock_is_ours = 1;
@@ -72,6 +85,11 @@ void wrap_clock(uint64_t ms)
 uint64_t wrap_clock_now(void)
 {
     return clock_ms;
+}
+
+int wrap_clock_is_ours(void)
+{
+    return clock_is_ours;
 }
 
 void wrap_clock_advance(uint64_t ms)
@@ -97,8 +115,17 @@ void wrap_addresses(const char *const *list, size_t count)
     address_count = count;
 }
 
-/* The outcome of this call; below 0 errno is set. */
-static int outcome(enum wrap_call call)
+int wrap_is_resizing(void)
+{
+    return resizing;
+}
+
+long wrap_blocks(void)
+{
+    return blocks;
+}
+
+int wrap_outcome(enum wrap_call call)
 {
     struct state *state = &states[call];
     int value = state->rest;
@@ -112,6 +139,8 @@ static int outcome(enum wrap_call call)
     } else if (state->times > 0) {
         state->times--;
         value = -state->number;
+    } else if (value == WRAP_REAL && call_hook != NULL) {
+        value = call_hook(call_user, call);
     }
     if (value < 0)
         errno = -value;
@@ -148,10 +177,28 @@ int __real_getsockname(int fd, struct sockaddr *address, socklen_t *size);
 int __wrap_getsockname(int fd, struct sockaddr *address, socklen_t *size);
 int __real_setsockopt(int fd, int level, int name, const void *value, socklen_t size);
 int __wrap_setsockopt(int fd, int level, int name, const void *value, socklen_t size);
+int __real_getsockopt(int fd, int level, int name, void *value, socklen_t *size);
+int __wrap_getsockopt(int fd, int level, int name, void *value, socklen_t *size);
+int __real_getpeername(int fd, struct sockaddr *address, socklen_t *size);
+int __wrap_getpeername(int fd, struct sockaddr *address, socklen_t *size);
+int __real_fcntl(int fd, int what, ...);
+int __wrap_fcntl(int fd, int what, ...);
+int __real_fstat(int fd, struct stat *out);
+int __wrap_fstat(int fd, struct stat *out);
+int __real_lstat(const char *path, struct stat *out);
+int __wrap_lstat(const char *path, struct stat *out);
+int __real_unlink(const char *path);
+int __wrap_unlink(const char *path);
+int __real_close(int fd);
+int __wrap_close(int fd);
 int __real_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
                        struct addrinfo **out);
 int __wrap_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
                        struct addrinfo **out);
+int __real_getnameinfo(const struct sockaddr *address, socklen_t size, char *host,
+                       socklen_t host_size, char *service, socklen_t service_size, int flags);
+int __wrap_getnameinfo(const struct sockaddr *address, socklen_t size, char *host,
+                       socklen_t host_size, char *service, socklen_t service_size, int flags);
 void *__real_lintelp_resize(const struct lintel_allocator *allocator, void *ptr, size_t size);
 void *__wrap_lintelp_resize(const struct lintel_allocator *allocator, void *ptr, size_t size);
 
@@ -173,7 +220,7 @@ ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags)
 {
     struct iovec parts[1024];
     struct msghdr cut = *message;
-    int value = outcome(WRAP_SENDMSG);
+    int value = wrap_outcome(WRAP_SENDMSG);
 
     if (value < 0)
         return -1;
@@ -187,7 +234,7 @@ ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags)
 ssize_t __wrap_writev(int fd, const struct iovec *iov, int count)
 {
     struct iovec parts[1024];
-    int value = outcome(WRAP_WRITEV);
+    int value = wrap_outcome(WRAP_WRITEV);
 
     if (value < 0)
         return -1;
@@ -203,7 +250,7 @@ static size_t at_most(size_t size, int value)
 
 ssize_t __wrap_recv(int fd, void *out, size_t size, int flags)
 {
-    int value = outcome(WRAP_RECV);
+    int value = wrap_outcome(WRAP_RECV);
 
     return value < 0 ? -1 : __real_recv(fd, out, at_most(size, value), flags);
 }
@@ -212,7 +259,7 @@ ssize_t __wrap_recvmsg(int fd, struct msghdr *message, int flags)
 {
     struct iovec parts[1024], *iov = message->msg_iov;
     size_t count = message->msg_iovlen;
-    int value = outcome(WRAP_RECVMSG);
+    int value = wrap_outcome(WRAP_RECVMSG);
     ssize_t got;
 
     if (value < 0)
@@ -231,14 +278,14 @@ ssize_t __wrap_recvmsg(int fd, struct msghdr *message, int flags)
 
 ssize_t __wrap_read(int fd, void *out, size_t size)
 {
-    int value = outcome(WRAP_READ);
+    int value = wrap_outcome(WRAP_READ);
 
     return value < 0 ? -1 : __real_read(fd, out, at_most(size, value));
 }
 
 int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout_ms)
 {
-    int value = outcome(WRAP_POLL);
+    int value = wrap_outcome(WRAP_POLL);
 
     if (value < 0)
         return -1;
@@ -261,7 +308,7 @@ int __wrap_clock_gettime(clockid_t id, struct timespec *out)
 {
     if (id != CLOCK_MONOTONIC)
         return __real_clock_gettime(id, out);
-    (void)outcome(WRAP_CLOCK);
+    (void)wrap_outcome(WRAP_CLOCK);
     if (!clock_is_ours)
         return __real_clock_gettime(id, out);
     out->tv_sec = (time_t)(clock_ms / 1000);
@@ -271,48 +318,112 @@ int __wrap_clock_gettime(clockid_t id, struct timespec *out)
 
 int __wrap_socket(int family, int type, int protocol)
 {
-    return outcome(WRAP_SOCKET) < 0 ? -1 : __real_socket(family, type, protocol);
+    return wrap_outcome(WRAP_SOCKET) < 0 ? -1 : __real_socket(family, type, protocol);
 }
 
 int __wrap_connect(int fd, const struct sockaddr *address, socklen_t size)
 {
-    int value = outcome(WRAP_CONNECT);
+    int value = wrap_outcome(WRAP_CONNECT);
 
     if (value < 0)
         return -1;
     if (value == WRAP_ITSELF && __real_bind(fd, address, size) != 0)
         fail_msg("bind: %s", strerror(errno));
-    return __real_connect(fd, address, size);
+    if (value != WRAP_CUT_OFF)
+        return __real_connect(fd, address, size);
+    /* TCP goes on connecting; a UNIX socket was waiting for its turn, and has not begun. */
+    if (address->sa_family == AF_UNIX || __real_connect(fd, address, size) == 0)
+        errno = EINTR;
+    return -1;
 }
 
 int __wrap_bind(int fd, const struct sockaddr *address, socklen_t size)
 {
-    return outcome(WRAP_BIND) < 0 ? -1 : __real_bind(fd, address, size);
+    return wrap_outcome(WRAP_BIND) < 0 ? -1 : __real_bind(fd, address, size);
 }
 
 int __wrap_listen(int fd, int backlog)
 {
-    return outcome(WRAP_LISTEN) < 0 ? -1 : __real_listen(fd, backlog);
+    return wrap_outcome(WRAP_LISTEN) < 0 ? -1 : __real_listen(fd, backlog);
 }
 
 int __wrap_accept4(int fd, struct sockaddr *address, socklen_t *size, int flags)
 {
-    return outcome(WRAP_ACCEPT4) < 0 ? -1 : __real_accept4(fd, address, size, flags);
+    return wrap_outcome(WRAP_ACCEPT4) < 0 ? -1 : __real_accept4(fd, address, size, flags);
 }
 
 int __wrap_shutdown(int fd, int how)
 {
-    return outcome(WRAP_SHUTDOWN) < 0 ? -1 : __real_shutdown(fd, how);
+    return wrap_outcome(WRAP_SHUTDOWN) < 0 ? -1 : __real_shutdown(fd, how);
 }
 
 int __wrap_getsockname(int fd, struct sockaddr *address, socklen_t *size)
 {
-    return outcome(WRAP_GETSOCKNAME) < 0 ? -1 : __real_getsockname(fd, address, size);
+    return wrap_outcome(WRAP_GETSOCKNAME) < 0 ? -1 : __real_getsockname(fd, address, size);
 }
 
 int __wrap_setsockopt(int fd, int level, int name, const void *value, socklen_t size)
 {
-    return outcome(WRAP_SETSOCKOPT) < 0 ? -1 : __real_setsockopt(fd, level, name, value, size);
+    return wrap_outcome(WRAP_SETSOCKOPT) < 0 ? -1 : __real_setsockopt(fd, level, name, value, size);
+}
+
+int __wrap_getsockopt(int fd, int level, int name, void *value, socklen_t *size)
+{
+    return wrap_outcome(WRAP_GETSOCKOPT) < 0 ? -1 : __real_getsockopt(fd, level, name, value, size);
+}
+
+int __wrap_getpeername(int fd, struct sockaddr *address, socklen_t *size)
+{
+    return wrap_outcome(WRAP_GETPEERNAME) < 0 ? -1 : __real_getpeername(fd, address, size);
+}
+
+/* The library sets modes and duplicates: all that it hands over is a number, or nothing. */
+int __wrap_fcntl(int fd, int what, ...)
+{
+    int number = 0;
+    va_list args;
+
+    if (wrap_outcome(WRAP_FCNTL) < 0)
+        return -1;
+    if (what == F_GETFD || what == F_GETFL)
+        return __real_fcntl(fd, what);
+    va_start(args, what);
+    number = va_arg(args, int);
+    va_end(args);
+    return __real_fcntl(fd, what, number);
+}
+
+int __wrap_fstat(int fd, struct stat *out)
+{
+    return wrap_outcome(WRAP_FSTAT) < 0 ? -1 : __real_fstat(fd, out);
+}
+
+int __wrap_lstat(const char *path, struct stat *out)
+{
+    return wrap_outcome(WRAP_LSTAT) < 0 ? -1 : __real_lstat(path, out);
+}
+
+int __wrap_unlink(const char *path)
+{
+    return wrap_outcome(WRAP_UNLINK) < 0 ? -1 : __real_unlink(path);
+}
+
+int __wrap_close(int fd)
+{
+    int value = wrap_outcome(WRAP_CLOSE);
+    int rc = __real_close(fd);
+
+    if (value < 0)
+        errno = -value;
+    return value < 0 ? -1 : rc;
+}
+
+int __wrap_getnameinfo(const struct sockaddr *address, socklen_t size, char *host,
+                       socklen_t host_size, char *service, socklen_t service_size, int flags)
+{
+    if (wrap_outcome(WRAP_GETNAMEINFO) < 0)
+        return EAI_SYSTEM;
+    return __real_getnameinfo(address, size, host, host_size, service, service_size, flags);
 }
 
 /* The list of a name is made of the lists of its addresses, and is freed as one. */
@@ -321,7 +432,7 @@ int __wrap_getaddrinfo(const char *host, const char *service, const struct addri
 {
     struct addrinfo **end = out;
 
-    if (outcome(WRAP_GETADDRINFO) < 0)
+    if (wrap_outcome(WRAP_GETADDRINFO) < 0)
         return EAI_SYSTEM;
     if (addresses == NULL)
         return __real_getaddrinfo(host, service, hints, out);
@@ -336,7 +447,16 @@ int __wrap_getaddrinfo(const char *host, const char *service, const struct addri
 
 void *__wrap_lintelp_resize(const struct lintel_allocator *allocator, void *ptr, size_t size)
 {
-    if (size > 0 && outcome(WRAP_RESIZE) < 0)
+    void *block;
+
+    if (size > 0 && wrap_outcome(WRAP_RESIZE) < 0)
         return NULL;
-    return __real_lintelp_resize(allocator, ptr, size);
+    resizing++;
+    block = __real_lintelp_resize(allocator, ptr, size);
+    resizing--;
+    if (allocator == NULL && ptr == NULL)
+        blocks += block != NULL;
+    else if (allocator == NULL)
+        blocks -= size == 0;
+    return block;
 }
