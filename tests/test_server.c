@@ -384,6 +384,33 @@ static void server_closes_on_failure_where_there_is_no_error_reply(void **state)
     lintel_layout_free(layout);
 }
 
+/* The peer has ended, and in an orderly way; but it will not have its reply. */
+static void server_tells_a_failure_behind_the_end(void **state)
+{
+    struct lintel_server_options options = LINTEL_SERVER_OPTIONS_INIT;
+    struct lintel_layout *layout = layout_of("u32");
+    struct lintel_stream *stream;
+    struct world world;
+
+    (void)state;
+    options.layout = layout;
+    world_open(&world, keep, &options);
+    stream = client_of(adopt_pair(&world), layout);
+    client_send(stream, 0, "a", 1);
+    assert_int_equal(lintel_stream_shutdown(stream, 0), 1);
+    while (world.frames < 1)
+        turn(&world);
+    turn(&world);
+    assert_int_equal(lintel_request_fail(world.kept[0], "no"), LINTEL_OK);
+    expect_end(&world, stream);
+    turn_until_finished(&world, 1);
+    assert_int_equal(world.last.status, LINTEL_E_CLOSED);
+    assert_string_equal(world.last.text, "a request failed: no");
+    lintel_stream_close(stream);
+    world_close(&world);
+    lintel_layout_free(layout);
+}
+
 static void reply_too_much(void *user, struct lintel_connection *connection,
                            const struct lintel_frame *frame, struct lintel_request *request)
 {
@@ -1653,6 +1680,7 @@ int main(void)
         cmocka_unit_test(server_sends_replies_as_they_come_where_there_is_an_id),
         cmocka_unit_test(server_answers_what_the_handler_left),
         cmocka_unit_test(server_closes_on_failure_where_there_is_no_error_reply),
+        cmocka_unit_test(server_tells_a_failure_behind_the_end),
         cmocka_unit_test(server_fails_a_request_whose_reply_is_over_the_limit),
         cmocka_unit_test(server_cuts_a_failure_text_at_the_limit),
         cmocka_unit_test(server_sends_frames_of_its_own),

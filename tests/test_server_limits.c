@@ -354,6 +354,55 @@ static void unread_reply_has_a_deadline(void **state)
     world_close(&world);
 }
 
+/* The peer's orderly end is not how it ended. */
+static void unread_reply_is_told_behind_the_end_too(void **state)
+{
+    static uint8_t payload[1024 * 1024];
+    struct lintel_server_options options = LINTEL_SERVER_OPTIONS_INIT;
+    struct lintel_stream *stream;
+    struct world world;
+
+    (void)state;
+    options.write_timeout_ms = SHORT_MS;
+    world_open(&world, keep, &options);
+    stream = new_client(&world);
+    client_send(stream, 1, "x", 1);
+    assert_int_equal(lintel_stream_shutdown(stream, 0), 1);
+    while (world.kept_count == 0)
+        turn(&world);
+    pass(&world, SHORT_MS);
+    assert_int_equal(lintel_request_reply(world.kept[0], payload, sizeof payload), LINTEL_OK);
+    turn_until_finished(&world, 1);
+    expect_text(&world, LINTEL_E_TIMEOUT, "the peer took nothing of ");
+    lintel_stream_close(stream);
+    world_close(&world);
+}
+
+/* The same for a server that does not wait. */
+static void unread_reply_is_told_by_a_stop(void **state)
+{
+    static uint8_t payload[1024 * 1024];
+    struct lintel_stream *stream;
+    struct world world;
+
+    (void)state;
+    world_open(&world, keep, NULL);
+    stream = new_client(&world);
+    client_send(stream, 1, "x", 1);
+    assert_int_equal(lintel_stream_shutdown(stream, 0), 1);
+    while (world.kept_count == 0)
+        turn(&world);
+    turn(&world);
+    assert_int_equal(lintel_request_reply(world.kept[0], payload, sizeof payload), LINTEL_OK);
+    turn(&world);
+    lintel_server_stop(world.server);
+    turn_until_finished(&world, 1);
+    expect_text(&world, LINTEL_E_CLOSED, lintel_strerror(LINTEL_E_CLOSED));
+    lintel_stream_close(stream);
+    world_close(&world);
+    assert_int_equal(world.clean, 0);
+}
+
 /* A peer that reads slowly, for longer than the deadline, is not cut: the write makes progress. */
 static void slowly_read_reply_is_not_cut(void **state)
 {
@@ -772,6 +821,8 @@ int main(void)
         cmocka_unit_test(begun_frame_is_another_than_the_last),
         cmocka_unit_test(begun_frame_waits_while_we_do_not_read),
         cmocka_unit_test(unread_reply_has_a_deadline),
+        cmocka_unit_test(unread_reply_is_told_behind_the_end_too),
+        cmocka_unit_test(unread_reply_is_told_by_a_stop),
         cmocka_unit_test(slowly_read_reply_is_not_cut),
         cmocka_unit_test(surplus_connections_are_told),
         cmocka_unit_test(large_message_is_told),

@@ -250,7 +250,13 @@ int lintelp_connection_turn(struct lintel_connection *connection);
 /* End the input; the first reason stays. error may be NULL: text is then that of the status. */
 void lintelp_connection_end(struct lintel_connection *connection, int status, int bye,
                             const struct lintel_error *error);
-/* It cannot go on: it closes when it settles, whatever is still queued. */
+/* The same without a BYE, where an answer is lost: an orderly end is then no reason that stays. */
+void lintelp_connection_spoil(struct lintel_connection *connection, int status,
+                              const struct lintel_error *error);
+/* The same, and it closes when it settles, whatever is still queued. */
+void lintelp_connection_cut(struct lintel_connection *connection, int status,
+                            const struct lintel_error *error);
+/* The stream cannot go on: it closes when it settles, and this is the reason that stays. */
 void lintelp_connection_break(struct lintel_connection *connection, int status);
 /* 1 while frames may be taken from it. */
 int lintelp_connection_may_read(const struct lintel_connection *connection);

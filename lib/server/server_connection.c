@@ -36,20 +36,38 @@ void lintelp_connection_end(struct lintel_connection *connection, int status, in
     lintelp_touch(connection);
 }
 
+static void forget_reason(struct lintel_connection *connection)
+{
+    if (connection->error != NULL)
+        lintelp_server_resize(connection->server->allocator, connection->error, 0);
+    connection->error = NULL;
+    connection->input_over = 0;
+}
+
+void lintelp_connection_spoil(struct lintel_connection *connection, int status,
+                              const struct lintel_error *error)
+{
+    if (connection->status == LINTEL_E_END)
+        forget_reason(connection);
+    lintelp_connection_end(connection, status, BYE_NONE, error);
+}
+
+void lintelp_connection_cut(struct lintel_connection *connection, int status,
+                            const struct lintel_error *error)
+{
+    lintelp_connection_spoil(connection, status, error);
+    connection->broken = 1;
+}
+
 void lintelp_connection_break(struct lintel_connection *connection, int status)
 {
     struct lintel_error error;
 
     if (connection->broken || connection->phase > PHASE_ENDING)
         return;
-    if (connection->error != NULL) {
-        lintelp_server_resize(connection->server->allocator, connection->error, 0);
-        connection->error = NULL;
-    }
-    connection->input_over = 0;
+    forget_reason(connection);
     lintel_stream_error(connection->stream, &error);
-    lintelp_connection_end(connection, status, BYE_NONE, error.status == status ? &error : NULL);
-    connection->broken = 1;
+    lintelp_connection_cut(connection, status, error.status == status ? &error : NULL);
 }
 
 /* ---- control frames -------------------------------------------------------------------------- */
@@ -353,8 +371,10 @@ static void settle(struct lintel_connection *connection)
 static void cut(struct lintel_connection *connection)
 {
     if (connection->pending > 0 ||
-        (connection->phase <= PHASE_ENDING && lintel_stream_queued(connection->stream) > 0))
+        (connection->phase <= PHASE_ENDING && lintel_stream_queued(connection->stream) > 0)) {
         connection->server->clean = 0;
+        lintelp_connection_spoil(connection, LINTEL_E_CLOSED, NULL);
+    }
     close_now(connection);
 }
 

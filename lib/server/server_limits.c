@@ -213,8 +213,7 @@ static void cut_unread(struct lintel_connection *connection)
     lintelp_server_error(
         &error, LINTEL_E_TIMEOUT, 0, "the peer took nothing of %zu bytes for %llu ms",
         lintel_stream_queued(connection->stream), (unsigned long long)server->write_ms);
-    lintelp_connection_end(connection, LINTEL_E_TIMEOUT, BYE_NONE, &error);
-    connection->broken = 1;
+    lintelp_connection_cut(connection, LINTEL_E_TIMEOUT, &error);
 }
 
 static void cut_late(struct lintel_connection *connection, uint64_t now)
@@ -326,8 +325,7 @@ static void give_up(struct lintel_connection *connection)
         connection->assembler = NULL;
         lintel_stream_end_input(connection->stream);
     } else {
-        lintelp_connection_end(connection, LINTEL_E_NOMEM, BYE_NONE, &error);
-        connection->broken = 1;
+        lintelp_connection_cut(connection, LINTEL_E_NOMEM, &error);
     }
     lintelp_touch(connection);
     weigh(connection);

@@ -207,7 +207,7 @@ static int send_failure(const struct lintel_request *request, const char *text, 
                           text_size(text, size, connection->server->max_frame));
     lintelp_server_error(&error, LINTEL_E_CLOSED, 0, "a request failed: %.*s",
                          (int)text_size(text, size, LINTEL_TEXT_SIZE), text);
-    lintelp_connection_end(connection, LINTEL_E_CLOSED, BYE_NONE, &error);
+    lintelp_connection_spoil(connection, LINTEL_E_CLOSED, &error);
     connection->muted = connection->server->ordered != 0;
     return LINTEL_OK;
 }
