@@ -1627,6 +1627,33 @@ static void server_survives_every_failing_allocation(void **state)
     alarm(0);
 }
 
+static void server_gives_up_pipes_without_memory(void **state)
+{
+    struct lintel_server_options options = LINTEL_SERVER_OPTIONS_INIT;
+    struct meter meter = {0};
+    struct lintel_allocator allocator = {meter_resize, &meter};
+    int in[2], out[2], refused = 0, rc;
+    struct world world;
+    size_t n;
+
+    (void)state;
+    options.allocator = &allocator;
+    for (n = 1; refused >= (int)n - 1; n++) {
+        world_open(&world, echo, &options);
+        assert_int_equal(pipe(in), 0);
+        assert_int_equal(pipe(out), 0);
+        meter.fail_at = meter.calls + n;
+        rc = lintel_server_adopt(world.server, in[0], out[1], NULL);
+        refused += rc == LINTEL_E_NOMEM;
+        meter.fail_at = 0;
+        close(in[1]);
+        close(out[0]);
+        world_close(&world);
+        assert_int_equal(meter.blocks, 0);
+    }
+    assert_true(refused > 2);
+}
+
 /* The idle connections' share: all that goes through the allocator, which is all but libuv's own
  * table, one pointer a descriptor. */
 static void server_idle_connections_are_cheap(void **state)
@@ -1716,6 +1743,7 @@ int main(void)
         cmocka_unit_test(server_out_of_descriptors_neither_spins_nor_dies),
         cmocka_unit_test(server_out_of_descriptors_tries_again_by_itself),
         cmocka_unit_test(server_survives_every_failing_allocation),
+        cmocka_unit_test(server_gives_up_pipes_without_memory),
         cmocka_unit_test(server_idle_connections_are_cheap),
     };
 

@@ -475,6 +475,7 @@ static void open_undo(struct lintel_connection *connection)
     struct lintel_stream *stream = connection->stream;
 
     connection->phase = PHASE_CLOSED;
+    close_out(connection);
     if (connection->closing > 0)
         uv_close((uv_handle_t *)&connection->poll, on_closed);
     else
