@@ -598,6 +598,20 @@ static void listener_accept_passes_over_vanished_connections(void **state)
     lintel_listener_close(listener);
 }
 
+static void listener_accept_says_that_it_may_not(void **state)
+{
+    struct lintel_listener *listener = listening("unix://@lintel-test-accept");
+    int a = connected("unix://@lintel-test-accept"), b = -1;
+    struct lintel_error error;
+
+    (void)state;
+    wrap_script(WRAP_ACCEPT4, NULL, 0, -EPERM);
+    assert_int_equal(lintel_listener_accept(listener, &b, 0, &error), LINTEL_E_SYSTEM);
+    assert_int_equal(error.system, EPERM);
+    close(a);
+    lintel_listener_close(listener);
+}
+
 static void listener_accept_does_not_wait_for_a_vanished_connection(void **state)
 {
     static const int vanished[] = {-EAGAIN};
@@ -856,6 +870,7 @@ int main(void)
         TEST(listener_takes_a_descriptor_that_listens),
         TEST(listener_refuses_descriptors_that_do_not_listen),
         TEST(listener_accept_passes_over_vanished_connections),
+        TEST(listener_accept_says_that_it_may_not),
         TEST(listener_accept_does_not_wait_for_a_vanished_connection),
         TEST(listener_accept_reports_out_of_descriptors),
         TEST(listener_accept_asks_every_socket),

@@ -114,7 +114,8 @@ size_t lintel_listener_text(const struct lintel_listener *listener, size_t index
  * Returns  1  *fd is a connection
  *          0  none is waiting (timeout_ms 0 only)
  *          LINTEL_E_TIMEOUT
- *          LINTEL_E_SYSTEM  EMFILE, ENFILE, ENOBUFS or ENOMEM: try again when some are free
+ *          LINTEL_E_SYSTEM  EMFILE, ENFILE, ENOBUFS or ENOMEM: try again when some are free; EPERM:
+ *                           this process may not
  *          LINTEL_E_USAGE
  *          A connection that was gone before it could be taken is passed over, without waiting
  *          beyond timeout_ms. A socket that came by fd:// keeps its mode: if it is blocking and

@@ -14,8 +14,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define ADDRESSES_MAX 64 /* of one name; our choice */
-#define PORT_TRIES    32 /* ports that the system chose and another address has taken */
+#define ADDRESSES_MAX 64        /* of one name; our choice */
+#define PORT_TRIES    32        /* ports that the system chose and another address has taken */
+#define GONE_MAX      SOMAXCONN /* connections in a row that were gone: a backlog full of them */
 
 struct lintel_listener {
     char path[108]; /* the socket file that was made; "" where there is none */
@@ -383,7 +384,7 @@ size_t lintel_listener_text(const struct lintel_listener *listener, size_t index
 /* Errors of a connection that was gone before it could be taken; accept(2) says so. */
 static int is_gone(int number)
 {
-    static const int gone[] = {ECONNABORTED, EINTR,  EPROTO,       ENETDOWN,    ENOPROTOOPT, EPERM,
+    static const int gone[] = {ECONNABORTED, EPROTO, ENETDOWN,     ENOPROTOOPT, EPERM,
                                EHOSTDOWN,    ENONET, EHOSTUNREACH, ENETUNREACH, ETIMEDOUT};
 
     for (size_t i = 0; i < sizeof gone / sizeof gone[0]; i++)
@@ -404,14 +405,15 @@ static int is_empty(const struct pollfd *socket)
 static int accept_one(const struct pollfd *socket, int given, int *out)
 {
     struct lintelp_address peer;
-    int fd;
+    int fd, gone = 0;
 
+    /* A process that may not accept at all is told the same, each time. */
     do {
         if (given && is_empty(socket))
             return 0;
         peer.size = sizeof peer.any;
         fd = accept4(socket->fd, (struct sockaddr *)&peer.any, &peer.size, SOCK_CLOEXEC);
-    } while (fd < 0 && is_gone(errno));
+    } while (fd < 0 && (errno == EINTR || (is_gone(errno) && ++gone < GONE_MAX)));
     if (fd < 0)
         return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : -1;
     lintelp_no_delay(fd, peer.any.ss_family);
