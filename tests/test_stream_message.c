@@ -678,6 +678,43 @@ static void messages_survive_every_failing_allocation(void **state)
     }
 }
 
+/* Behind a message of which only the beginning is queued nothing may follow, even if there is room
+ * for it: before the message are so many frames. Returns whether it was cut. */
+static int is_cut_behind(unsigned frames)
+{
+    static const uint8_t payload[1000];
+    const struct lintel_stream_options options = small_frames(500);
+    const struct lintel_header header = {.id = 1};
+    size_t before;
+    int peer, is_cut;
+    struct lintel_stream *stream = stream_and_peer(&peer, &options);
+
+    for (unsigned i = 0; i < frames; i++)
+        assert_int_equal(lintel_stream_send(stream, &header, "", 0, 0), LINTEL_OK);
+    before = lintel_stream_queued(stream);
+    wrap_fail(WRAP_RESIZE, 0, 100, ENOMEM);
+    (void)!lintel_stream_send_message(stream, &header, payload, sizeof payload, 0);
+    wrap_reset();
+    is_cut = lintel_stream_queued(stream) - before == 500 + LINTEL_HEADER_SIZE;
+    if (is_cut) {
+        assert_int_equal(lintel_stream_send(stream, &header, "", 0, 0), LINTEL_E_NOMEM);
+        assert_int_equal(lintel_stream_flush(stream, 0), LINTEL_E_NOMEM);
+    }
+    lintel_stream_close(stream);
+    close(peer);
+    return is_cut;
+}
+
+static void message_cut_by_memory_is_the_last(void **state)
+{
+    int cut = 0;
+
+    (void)state;
+    for (unsigned frames = 1; frames < 200; frames++)
+        cut += is_cut_behind(frames);
+    assert_true(cut > 0);
+}
+
 static void message_calls_refuse_null(void **state)
 {
     const struct lintel_header header = {0};
@@ -721,6 +758,7 @@ int main(void)
         cmocka_unit_test_setup(pieces_with_a_trailer_are_the_same_for_every_cut, setup),
         cmocka_unit_test_setup(begun_says_whether_a_frame_is_under_way, setup),
         cmocka_unit_test_setup(messages_survive_every_failing_allocation, setup),
+        cmocka_unit_test_setup(message_cut_by_memory_is_the_last, setup),
         cmocka_unit_test_setup(message_calls_refuse_null, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

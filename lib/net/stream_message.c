@@ -348,8 +348,10 @@ static int send_rest(struct lintel_stream *s, struct lintel_fragments *fragments
         if (rc == LINTEL_E_TIMEOUT)
             rc = lintel_stream_send(s, &fragment.header, fragment.payload, fragment.size, 0);
     }
-    if (rc == LINTEL_E_NOMEM)
+    if (rc == LINTEL_E_NOMEM) {
         s->out_status = LINTEL_E_NOMEM;
+        s->work->plain_below = 0;
+    }
     return rc;
 }
 
