@@ -715,6 +715,29 @@ static void message_cut_by_memory_is_the_last(void **state)
     assert_true(cut > 0);
 }
 
+static void stream_bye_shuts_down_without_memory(void **state)
+{
+    const struct lintel_header header = {.id = 1};
+
+    (void)state;
+    for (unsigned skip = 0; skip < 3; skip++) {
+        struct lintel_frame frame;
+        struct lintel_stream *stream, *other;
+        int fds[2];
+        make_pair(fds);
+        stream = stream_of(fds[0], NULL);
+        other = stream_of(fds[1], NULL);
+        wrap_fail(WRAP_RESIZE, skip, 100, ENOMEM);
+        assert_int_equal(lintel_stream_bye(stream, LINTEL_BYE_DONE, 0), LINTEL_E_NOMEM);
+        wrap_reset();
+        assert_int_equal(lintel_stream_send(stream, &header, "", 0, 0), LINTEL_E_CLOSED);
+        assert_int_equal(lintel_stream_recv(other, &frame, 0), LINTEL_E_END);
+        assert_int_equal(lintel_stream_linger(stream, 0), 0);
+        lintel_stream_close(stream);
+        lintel_stream_close(other);
+    }
+}
+
 static void message_calls_refuse_null(void **state)
 {
     const struct lintel_header header = {0};
@@ -759,6 +782,7 @@ int main(void)
         cmocka_unit_test_setup(begun_says_whether_a_frame_is_under_way, setup),
         cmocka_unit_test_setup(messages_survive_every_failing_allocation, setup),
         cmocka_unit_test_setup(message_cut_by_memory_is_the_last, setup),
+        cmocka_unit_test_setup(stream_bye_shuts_down_without_memory, setup),
         cmocka_unit_test_setup(message_calls_refuse_null, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

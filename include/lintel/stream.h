@@ -288,6 +288,7 @@ LINTEL_API LINTEL_MUST_USE int lintel_stream_recv_piece(struct lintel_stream *st
  * where a BYE was said or writing shut down before, only the latter.
  *
  * Returns  as lintel_stream_shutdown()
+ *          LINTEL_E_NOMEM  the BYE could not be said; writing is shut down all the same
  */
 LINTEL_API LINTEL_MUST_USE int lintel_stream_bye(struct lintel_stream *stream,
                                                  enum lintel_bye_reason reason, int timeout_ms);
@@ -305,6 +306,7 @@ int lintel_stream_peer_bye(const struct lintel_stream *stream, uint32_t *reason,
  * Returns  1  the end came, or there is no more to wait for
  *          0  not yet (timeout_ms 0 only; lintel_stream_wants() and _wait_ms() tell when to call)
  *          LINTEL_E_TIMEOUT  not yet
+ *          LINTEL_E_NOMEM    nothing was done
  *          LINTEL_E_USAGE    neither was called
  */
 LINTEL_API LINTEL_MUST_USE int lintel_stream_linger(struct lintel_stream *stream, int timeout_ms);

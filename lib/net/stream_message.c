@@ -57,16 +57,20 @@ static int say(struct lintel_stream *s, uint32_t type, uint32_t id, const void *
     return lintel_stream_send(s, &header, payload, size, 0);
 }
 
-/* Say BYE, once, and nothing behind it. Where it cannot be said there is nobody to hear it. */
-static void say_bye(struct lintel_stream *s, uint32_t reason)
+/* Say BYE, once, and nothing behind it. Where the connection is gone there is nobody to hear it.
+ * Returns LINTEL_OK, or LINTEL_E_NOMEM. */
+static int say_bye(struct lintel_stream *s, uint32_t reason)
 {
     uint8_t payload[8];
+    int rc;
 
     if (!may_say(s) || s->work->dialogue->said_bye)
-        return;
+        return LINTEL_OK;
     lintel_put_u32be(payload, reason);
     lintel_put_u32be(payload + 4, s->work->dialogue->last_id);
-    s->work->dialogue->said_bye = say(s, LINTEL_BYE, 0, payload, sizeof payload) == LINTEL_OK;
+    rc = say(s, LINTEL_BYE, 0, payload, sizeof payload);
+    s->work->dialogue->said_bye = rc == LINTEL_OK;
+    return rc == LINTEL_E_NOMEM ? rc : LINTEL_OK;
 }
 
 /* No more messages come, and error says why. What the peer did wrong it is told. */
@@ -74,7 +78,7 @@ static int end_messages(struct lintel_stream *s, const struct lintel_error *erro
 {
     s->work->dialogue->error = *error;
     if (reason >= 0) {
-        say_bye(s, (uint32_t)reason);
+        (void)say_bye(s, (uint32_t)reason);
         (void)!lintel_stream_shutdown(s, 0);
     }
     return lintelp_stream_in_failed(s, error->status, 0, ABOUT_MESSAGE);
@@ -382,14 +386,17 @@ int lintel_stream_send_message(struct lintel_stream *stream, const struct lintel
 
 int lintel_stream_bye(struct lintel_stream *stream, enum lintel_bye_reason reason, int timeout_ms)
 {
+    int said = LINTEL_E_NOMEM, rc;
+
     if (stream == NULL)
         return LINTEL_E_USAGE;
-    if (dialogue(stream) == NULL)
-        return out_of_memory(stream);
-    if (stream->sealed != NULL && !lintelp_sealed_is_done(stream))
-        return lintelp_sealed_refuse(stream, reason);
-    say_bye(stream, reason);
-    return lintel_stream_shutdown(stream, timeout_ms);
+    if (dialogue(stream) != NULL) {
+        if (stream->sealed != NULL && !lintelp_sealed_is_done(stream))
+            return lintelp_sealed_refuse(stream, reason);
+        said = say_bye(stream, reason);
+    }
+    rc = lintel_stream_shutdown(stream, timeout_ms);
+    return said < 0 && rc >= 0 ? out_of_memory(stream) : rc;
 }
 
 int lintel_stream_peer_bye(const struct lintel_stream *stream, uint32_t *reason, uint32_t *last_id)
