@@ -738,6 +738,21 @@ static void stream_bye_shuts_down_without_memory(void **state)
     }
 }
 
+static void stream_linger_ends_when_it_cannot_wait(void **state)
+{
+    int peer;
+
+    (void)state;
+    struct lintel_stream *stream = stream_and_peer(&peer, NULL);
+    wrap_clock(1000);
+    wrap_script(WRAP_POLL, NULL, 0, -ENOMEM);
+    assert_int_equal(lintel_stream_bye(stream, LINTEL_BYE_DONE, 0), 1);
+    assert_int_equal(lintel_stream_linger(stream, -1), 1);
+    assert_int_equal(wrap_count(WRAP_POLL), 1);
+    lintel_stream_close(stream);
+    close(peer);
+}
+
 static void message_calls_refuse_null(void **state)
 {
     const struct lintel_header header = {0};
@@ -783,6 +798,7 @@ int main(void)
         cmocka_unit_test_setup(messages_survive_every_failing_allocation, setup),
         cmocka_unit_test_setup(message_cut_by_memory_is_the_last, setup),
         cmocka_unit_test_setup(stream_bye_shuts_down_without_memory, setup),
+        cmocka_unit_test_setup(stream_linger_ends_when_it_cannot_wait, setup),
         cmocka_unit_test_setup(message_calls_refuse_null, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

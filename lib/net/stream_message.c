@@ -450,8 +450,7 @@ static int wait_lingering(struct lintel_stream *s, struct lintelp_deadline *dead
     linger_ms = (int)((s->work->dialogue->linger_until - now + 999999) / 1000000);
     if (left < 0 || linger_ms < left)
         left = linger_ms;
-    (void)lintelp_poll_once(fds, lintelp_stream_can_write(s) ? 2 : 1, left);
-    return 1;
+    return lintelp_poll_once(fds, lintelp_stream_can_write(s) ? 2 : 1, left) >= 0;
 }
 
 int lintel_stream_linger(struct lintel_stream *stream, int timeout_ms)
