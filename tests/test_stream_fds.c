@@ -1412,6 +1412,31 @@ static void fds_survive_every_failing_allocation(void **state)
     assert_int_equal(open_descriptors(), before);
 }
 
+/* A socket that does not say what it is: nobody but this machine is to blame. */
+static void fds_of_an_unknown_socket_are_a_system_error(void **state)
+{
+    const struct lintel_stream_options options = taking(1);
+    const struct lintel_header header = {.id = 1};
+    struct lintel_credentials credentials;
+    struct lintel_stream *streams[2], *none;
+    struct lintel_error error;
+    int pair[2], fd = 0;
+
+    (void)state;
+    make_pair(pair);
+    wrap_fail(WRAP_GETSOCKNAME, 0, 1, ENOBUFS);
+    assert_int_equal(lintel_stream_new(&none, pair[0], pair[0], &options, &error), LINTEL_E_SYSTEM);
+    assert_int_equal(error.system, ENOBUFS);
+    close(pair[1]);
+    make_streams(streams, &options);
+    wrap_fail(WRAP_GETSOCKNAME, 0, 2, ENOBUFS);
+    assert_int_equal(lintel_stream_send_fds(streams[0], &header, "", 0, &fd, 1, 0),
+                     LINTEL_E_SYSTEM);
+    assert_int_equal(lintel_stream_credentials(streams[0], &credentials), LINTEL_E_SYSTEM);
+    assert_int_equal(lintel_stream_send_fds(streams[0], &header, "", 0, &fd, 1, 0), LINTEL_OK);
+    close_streams(streams);
+}
+
 static void fds_errors_need_no_memory(void **state)
 {
     struct lintel_stream_options options = taking(1);
@@ -1597,6 +1622,7 @@ int main(void)
         TEST(fds_that_this_process_has_no_room_for_are_reported),
         TEST(fds_are_closed_when_receiving_fails),
         TEST(fds_survive_every_failing_allocation),
+        TEST(fds_of_an_unknown_socket_are_a_system_error),
         TEST(fds_errors_need_no_memory),
         TEST(fds_frame_has_a_deadline_from_its_fds_on),
         TEST(fds_frames_are_traced),

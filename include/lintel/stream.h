@@ -79,7 +79,7 @@ struct lintel_stream_options {
  * Takes    in and out: closed by lintel_stream_close(), and here on failure
  * Gives    *stream, to be closed with lintel_stream_close()
  * Returns  LINTEL_OK
- *          LINTEL_E_SYSTEM       one of them is no descriptor
+ *          LINTEL_E_SYSTEM       one of them is no descriptor, or cannot be asked what it is
  *          LINTEL_E_UNSUPPORTED  one of them is a socket of datagrams or packets, or max_fds is set
  *                                and the layout is not lintel's own
  *          LINTEL_E_RANGE        max_fds is over LINTEL_FDS_MAX

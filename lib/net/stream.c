@@ -141,7 +141,7 @@ static int check(struct lintel_stream *s, int in, int out, struct lintel_error *
     if (rc == LINTEL_OK && out != in)
         rc = check_type(out, error);
     if (rc == LINTEL_OK)
-        rc = lintelp_fds_check_options(s->options, error);
+        rc = lintelp_fds_prepare(s, error);
     if (rc == LINTEL_OK)
         rc = lintelp_decoder_check(&options, error);
     if (rc == LINTEL_OK && s->options->seal_keys != NULL)

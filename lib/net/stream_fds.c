@@ -105,8 +105,11 @@ int lintelp_fds_is_unix(const struct lintelp_end *end)
     struct sockaddr_storage own;
     socklen_t size = sizeof own;
 
-    return end->is_socket && getsockname(end->fd, (struct sockaddr *)&own, &size) == 0 &&
-           own.ss_family == AF_UNIX;
+    if (!end->is_socket)
+        return 0;
+    if (getsockname(end->fd, (struct sockaddr *)&own, &size) != 0)
+        return -1;
+    return own.ss_family == AF_UNIX;
 }
 
 int lintel_stream_credentials(struct lintel_stream *stream, struct lintel_credentials *out)
@@ -114,14 +117,16 @@ int lintel_stream_credentials(struct lintel_stream *stream, struct lintel_creden
     struct lintel_error error;
     struct ucred peer;
     socklen_t size = sizeof peer;
-    int rc;
+    int rc, is_unix;
 
     if (stream == NULL || out == NULL)
         return LINTEL_E_USAGE;
-    if (!lintelp_fds_is_unix(&stream->in)) {
+    is_unix = lintelp_fds_is_unix(&stream->in);
+    if (is_unix == 0) {
         rc = lintelp_fail(&error, LINTEL_E_UNSUPPORTED, 0,
                           "only a UNIX socket tells who its peer is");
-    } else if (getsockopt(stream->in.fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) {
+    } else if (is_unix < 0 ||
+               getsockopt(stream->in.fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) {
         rc = lintelp_fail_errno(&error, errno, "ask for the peer's credentials", "");
     } else {
         out->pid = (int32_t)peer.pid;

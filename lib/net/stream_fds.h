@@ -38,7 +38,6 @@ struct lintelp_stream_fds {
     struct lintel_error *error; /* of receiving; NULL: none, or no memory for it */
     uint32_t out_count;         /* descriptors in `out` */
     uint16_t max_in;            /* descriptors that a frame may bring; 0: none are taken */
-    unsigned is_unix : 1;       /* where they come in */
     unsigned awaited : 1;       /* an FDS was seen, and its frame was not */
 };
 
@@ -60,15 +59,14 @@ struct lintelp_fds *lintelp_fds_alloc(const struct lintel_stream *stream, size_t
 /* Close the descriptors of a whole list and free it. */
 void lintelp_fds_close(const struct lintel_stream *stream, struct lintelp_fds **list);
 
-/* Whether this is a UNIX socket. */
+/* Whether this is a UNIX socket. Returns 1, 0, or -1 with errno. */
 int lintelp_fds_is_unix(const struct lintelp_end *end);
 
 /* ---- stream_fds_recv.c ----------------------------------------------------------------------- */
 
-/* What the options say of descriptors. Returns LINTEL_OK, LINTEL_E_RANGE or LINTEL_E_UNSUPPORTED.
- */
-int lintelp_fds_check_options(const struct lintel_stream_options *options,
-                              struct lintel_error *error);
+/* Judge what the options say of descriptors, and see whether they can come in. Returns LINTEL_OK,
+ * LINTEL_E_RANGE, LINTEL_E_UNSUPPORTED or LINTEL_E_SYSTEM. */
+int lintelp_fds_prepare(struct lintel_stream *stream, struct lintel_error *error);
 /* Make the state of a stream that takes some. Returns LINTEL_OK or LINTEL_E_NOMEM. */
 int lintelp_fds_open(struct lintel_stream *stream);
 

@@ -11,8 +11,11 @@
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
-int lintelp_fds_check_options(const struct lintel_stream_options *o, struct lintel_error *error)
+int lintelp_fds_prepare(struct lintel_stream *s, struct lintel_error *error)
 {
+    const struct lintel_stream_options *o = s->options;
+    int is_unix;
+
     if (o->max_fds == 0)
         return LINTEL_OK;
     if (o->max_fds > LINTEL_FDS_MAX)
@@ -24,6 +27,10 @@ int lintelp_fds_check_options(const struct lintel_stream_options *o, struct lint
     if (o->layout != NULL && !lintel_layout_is_lintel(o->layout))
         return lintelp_fail(error, LINTEL_E_UNSUPPORTED, 0,
                             "descriptors travel under lintel's own layout");
+    is_unix = lintelp_fds_is_unix(&s->in);
+    if (is_unix < 0)
+        return lintelp_fail_errno(error, errno, "ask for a socket's address", "");
+    s->is_unix = (unsigned)is_unix & 1;
     return LINTEL_OK;
 }
 
@@ -36,7 +43,6 @@ int lintelp_fds_open(struct lintel_stream *s)
     if (lintelp_fds_new(s) < 0)
         return LINTEL_E_NOMEM;
     s->work->fds->max_in = (uint16_t)most;
-    s->work->fds->is_unix = (unsigned)lintelp_fds_is_unix(&s->in) & 1;
     return LINTEL_OK;
 }
 
@@ -116,7 +122,7 @@ ssize_t lintelp_fds_read(struct lintel_stream *s, void *out, size_t size, int wa
     struct msghdr message;
     ssize_t got;
 
-    if (!s->work->fds->is_unix)
+    if (!s->is_unix)
         return lintelp_read(&s->in, out, size, wait);
     if (s->work->fds->spare == NULL &&
         (s->work->fds->spare = lintelp_fds_alloc(s, s->work->fds->max_in)) == NULL) {
@@ -251,7 +257,7 @@ static int announce(struct lintel_stream *s, const struct lintel_frame *frame)
     struct lintelp_fds *set = fds->in;
     uint32_t announced = lintel_get_u32be(frame->payload);
 
-    if (!fds->is_unix)
+    if (!s->is_unix)
         return fail_plainly(s, LINTEL_E_MALFORMED, frame->offset,
                             "FDS on a stream that is no UNIX socket");
     if (announced > fds->max_in)

@@ -97,9 +97,13 @@ static int may_carry(struct lintel_stream *s, size_t count)
 {
     struct lintel_error error;
     struct lintelp_text text;
+    int is_unix = lintelp_fds_is_unix(&s->out);
 
-    if (!lintel_layout_is_lintel(lintel_stream_layout(s)) || !lintelp_fds_is_unix(&s->out) ||
-        s->sealed != NULL) {
+    if (is_unix < 0) {
+        (void)lintelp_fail_errno(&error, errno, "ask for a socket's address", "");
+        return lintelp_stream_refuse(s, &error);
+    }
+    if (!lintel_layout_is_lintel(lintel_stream_layout(s)) || !is_unix || s->sealed != NULL) {
         (void)lintelp_fail(&error, LINTEL_E_UNSUPPORTED, 0,
                            "descriptors travel on UNIX sockets, under lintel's own layout, and not "
                            "with a sealed frame");

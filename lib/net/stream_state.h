@@ -82,6 +82,7 @@ struct lintel_stream {
     unsigned closing : 1;                      /* lintel_stream_shutdown() was called */
     unsigned shut : 1;                         /* and it is done */
     unsigned ended : 1;                        /* the peer's end was read */
+    unsigned is_unix : 1;                      /* descriptors come in here, if any are taken */
 };
 
 /* Make what an idle stream has not. Returns LINTEL_OK, or LINTEL_E_NOMEM, which is noted. */
