@@ -392,7 +392,7 @@ int lintel_stream_bye(struct lintel_stream *stream, enum lintel_bye_reason reaso
         return LINTEL_E_USAGE;
     if (dialogue(stream) != NULL) {
         if (stream->sealed != NULL && !lintelp_sealed_is_done(stream))
-            return lintelp_sealed_refuse(stream, reason);
+            return lintelp_sealed_refuse(stream, (int)reason);
         said = say_bye(stream, reason);
     }
     rc = lintel_stream_shutdown(stream, timeout_ms);
