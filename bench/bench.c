@@ -107,7 +107,8 @@ static int run(const struct bench_row *row, int rounds, int json)
 int main(int argc, char **argv)
 {
     const struct bench_row *groups[] = {bench_decode_rows, bench_encode_rows, bench_pack_rows,
-                                        bench_stream_rows, bench_seal_rows,   bench_memory_rows};
+                                        bench_stream_rows, bench_seal_rows,   bench_server_rows,
+                                        bench_memory_rows};
     const char *only = NULL;
     int json = 0, rounds = 7, ok = 1;
     cpu_set_t one;

@@ -29,7 +29,7 @@ struct bench_row {
 
 /* Groups, each ended by a row without what. */
 extern const struct bench_row bench_decode_rows[], bench_encode_rows[], bench_pack_rows[],
-    bench_seal_rows[], bench_stream_rows[], bench_memory_rows[];
+    bench_seal_rows[], bench_stream_rows[], bench_server_rows[], bench_memory_rows[];
 
 extern uint64_t bench_sink; /* what is computed goes here, so that it is computed */
 double bench_cpu_ns(void);  /* of this thread */
