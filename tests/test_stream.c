@@ -2183,6 +2183,72 @@ static void stream_decoder_errors_are_sticky_and_come_after_frames(void **state)
     close(peer);
 }
 
+/* Wherever it is received: what it has given out is less than it asked for, or it does not know. */
+static void stream_knows_when_it_is_dry(void **state)
+{
+    static uint8_t wire[WIRE_MAX], shared[1024];
+    struct lintel_stream_options options = LINTEL_STREAM_OPTIONS_INIT;
+    struct lintel_stream *stream;
+    struct lintel_frame frames[4];
+    size_t used = 0;
+    int peer;
+
+    (void)state;
+    for (uint32_t i = 0; i < 3; i++)
+        encode(wire, &used, i, 100);
+    for (int sharing = 0; sharing < 2; sharing++) {
+        options.receive_buffer = sharing ? shared : NULL;
+        options.receive_buffer_size = sharing ? sizeof shared : 0;
+        stream = stream_and_peer(&peer, &options);
+        assert_int_equal(lintel_stream_is_dry(stream), 0);
+        write_all(peer, wire, used);
+        assert_int_equal(lintel_stream_recv_batch(stream, frames, 2, 0), 2);
+        assert_int_equal(lintel_stream_is_dry(stream), 0); /* a frame is left */
+        assert_int_equal(lintel_stream_recv_batch(stream, frames, 2, 0), 1);
+        assert_int_equal(lintel_stream_is_dry(stream), 1);
+        write_all(peer, wire, used - 1);
+        assert_int_equal(lintel_stream_recv_batch(stream, frames, 4, 0), 2);
+        assert_int_equal(lintel_stream_is_dry(stream), 0); /* a frame has begun */
+        write_all(peer, wire + used - 1, 1);
+        assert_int_equal(lintel_stream_recv_batch(stream, frames, 4, 0), 1);
+        assert_int_equal(lintel_stream_is_dry(stream), 1);
+        write_all(peer, wire, used / 3);
+        write_all(peer, (const uint8_t *)"GET / HTTP/1.1\r\n", 16);
+        assert_int_equal(lintel_stream_recv_batch(stream, frames, 4, 0), 1);
+        assert_int_equal(lintel_stream_is_dry(stream), 0); /* an error is to be told */
+        assert_int_equal(lintel_stream_recv(stream, frames, 0), LINTEL_E_MISMATCH);
+        lintel_stream_close(stream);
+        close(peer);
+    }
+}
+
+/* A receive that was filled to the last byte says nothing of what is behind it. */
+static void stream_that_received_all_it_could_is_not_dry(void **state)
+{
+    static uint8_t wire[WIRE_MAX], shared[1024];
+    struct lintel_stream_options options = LINTEL_STREAM_OPTIONS_INIT;
+    struct lintel_stream *stream;
+    struct lintel_frame frames[4];
+    size_t used = 0;
+    int peer;
+
+    (void)state;
+    options.receive_buffer = shared;
+    options.receive_buffer_size = sizeof shared;
+    stream = stream_and_peer(&peer, &options);
+    encode(wire, &used, 1, sizeof shared - LINTEL_HEADER_SIZE);
+    encode(wire, &used, 2, 100);
+    write_all(peer, wire, used);
+    assert_int_equal(lintel_stream_recv_batch(stream, frames, 4, 0), 1);
+    assert_int_equal(lintel_stream_is_dry(stream), 0);
+    assert_int_equal(lintel_stream_recv_batch(stream, frames, 4, 0), 1);
+    assert_int_equal(lintel_stream_is_dry(stream), 1);
+    close(peer);
+    assert_int_equal(lintel_stream_recv_batch(stream, frames, 4, 0), LINTEL_E_END);
+    assert_int_equal(lintel_stream_is_dry(stream), 0);
+    lintel_stream_close(stream);
+}
+
 static void stream_shutdown_waits_for_the_queue(void **state)
 {
     static uint8_t got[WIRE_MAX];
@@ -2244,6 +2310,7 @@ static void stream_calls_refuse_null(void **state)
     assert_int_equal(lintel_stream_recv_batch(stream, &frame, 0, 0), LINTEL_E_USAGE);
     assert_int_equal(lintel_stream_queued(NULL), 0);
     assert_int_equal(lintel_stream_wants(NULL), 0);
+    assert_int_equal(lintel_stream_is_dry(NULL), 0);
     assert_int_equal(lintel_stream_wait_ms(NULL), -1);
     assert_int_equal(lintel_stream_in_fd(NULL), -1);
     assert_int_equal(lintel_stream_out_fd(NULL), -1);
@@ -2316,6 +2383,8 @@ int main(void)
         TEST(stream_options_may_be_shared),
         TEST(stream_holds_what_came_not_what_is_promised),
         TEST(stream_decoder_errors_are_sticky_and_come_after_frames),
+        TEST(stream_knows_when_it_is_dry),
+        TEST(stream_that_received_all_it_could_is_not_dry),
         TEST(stream_shutdown_waits_for_the_queue),
         TEST(stream_shutdown_can_fail),
         TEST(stream_calls_refuse_null),

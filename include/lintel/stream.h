@@ -379,6 +379,12 @@ enum lintel_wants { LINTEL_WANT_READ = 1, LINTEL_WANT_WRITE = 2 };
 LINTEL_API
 int lintel_stream_wants(const struct lintel_stream *stream);
 
+/* 1 if recv has given out all that it received, and that was less than it had asked for: a loop
+ * that is told as long as there is something to read may wait without another recv that says 0.
+ * 0 where that is not known. */
+LINTEL_API
+int lintel_stream_is_dry(const struct lintel_stream *stream);
+
 /* Milliseconds until recv, or linger, is to be called even if nothing became ready; -1 for never.
  */
 LINTEL_API

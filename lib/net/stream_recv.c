@@ -206,6 +206,8 @@ static int receive(struct lintel_stream *s, int wait)
     if (!shared && (rc = lintel_decoder_space(w->decoder, &space, &size)) < 0)
         return lintelp_stream_note(s, rc, 0, ABOUT_DECODER);
     got = read_some(s, space, size, wait);
+    /* With descriptors a receive may stop short of what is there. */
+    w->dry = got > 0 && (size_t)got < size && !lintelp_fds_taken(s);
     if (got < 0 && errno == ENOMEM && lintelp_fds_taken(s))
         return lintelp_stream_note(s, LINTEL_E_NOMEM, 0, ABOUT_NOTHING);
     if (got < 0)
@@ -511,6 +513,13 @@ int lintel_stream_wants(const struct lintel_stream *stream)
     if (stream->out_status == LINTEL_OK && lintelp_stream_can_write(stream))
         wants |= LINTEL_WANT_WRITE;
     return wants;
+}
+
+int lintel_stream_is_dry(const struct lintel_stream *stream)
+{
+    const struct lintelp_work *w = stream != NULL ? stream->work : NULL;
+
+    return w != NULL && w->dry && ahead_size(stream) == 0 && lintel_decoder_unread(w->decoder) == 0;
 }
 
 static int left_until(uint64_t end)

@@ -67,6 +67,7 @@ struct lintelp_work {
     unsigned fed : 1;     /* the decoder has unread bytes that lie in the shared buffer */
     unsigned stuck : 1;   /* no memory to receive ahead */
     unsigned pieces : 1;  /* the last call asked for pieces */
+    unsigned dry : 1;     /* the system gave less than was asked for */
 };
 
 /* What thousands of idle connections have each: what stands here is paid for by all of them. */
