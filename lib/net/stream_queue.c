@@ -4,8 +4,8 @@
 
 #include <string.h>
 
-#define FIRST_BYTES  4096
-#define FIRST_FRAMES 32
+#define FIRST_BYTES  512
+#define FIRST_FRAMES 8
 #define FIRST_REFS   4
 
 void lintelp_queue_init(struct lintelp_queue *queue, const struct lintel_allocator *allocator)
