@@ -27,7 +27,7 @@ enum {
     TURN_HANDSHAKES = 8,         /* handshake messages that are handled in one turn */
     HALF_OPEN_MIN = 256,         /* handshakes under way, where a tenth of all is less */
     SURPLUS_MAX = 64,            /* refused connections that linger; further ones are closed */
-    HELD_MAX = 16 * 1024 * 1024, /* storage of all connections; above it the quiet ones trim */
+    HELD_MAX = 16 * 1024 * 1024, /* storage of all connections; above it they trim in turn */
     TRIM_MS = 250,               /* quiet so long, a connection gives its storage back */
     RETRY_MS = 250,              /* after accepting failed */
     LINGER_MS = 1000,            /* protocol, "Ending" */
@@ -122,7 +122,7 @@ struct lintel_connection {
     struct lintel_server *server;
     struct lintel_stream *stream;
     struct lintel_assembler *assembler;     /* NULL but around fragments */
-    struct node node;                       /* in the server's busy or quiet, waiting or greeted */
+    struct node node;                       /* in the server's busy, waiting, greeted, or none */
     struct lintel_connection *next_touched; /* valid while touched */
     struct out_poll *out;                   /* NULL: one descriptor */
     struct node kept;                       /* requests on the heap that wait for an answer */
@@ -205,8 +205,9 @@ struct lintel_server {
     size_t handles; /* of libuv, not yet closed */
 
     struct listening *listening;
-    struct node busy;  /* connections that may hold storage, the longest quiet first */
-    struct node quiet; /* the others */
+    /* Connections that may hold storage that they can give back, in the order in which they had a
+     * turn after they were trimmed. */
+    struct node busy;
     /* Connections that are half-open, the oldest first: without a valid first message, with one. */
     struct node waiting, greeted;
     int handshakes; /* that may still be handled in this turn */

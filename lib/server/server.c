@@ -94,9 +94,10 @@ void lintelp_touch(struct lintel_connection *connection)
         return;
     connection->touched = 1;
     connection->next_touched = NULL;
+    if (server->touched == NULL)
+        wake(server);
     *server->last_touched = connection;
     server->last_touched = &connection->next_touched;
-    wake(server);
 }
 
 /* End the input of all connections, and work on all of them. */
@@ -452,7 +453,6 @@ int lintel_server_new(struct lintel_server **out, struct uv_loop_s *loop,
     server->clean = 1;
     server->last_touched = &server->touched;
     lintelp_node_init(&server->busy);
-    lintelp_node_init(&server->quiet);
     lintelp_node_init(&server->waiting);
     lintelp_node_init(&server->greeted);
     take_options(server, options);

@@ -299,14 +299,15 @@ static void flush(struct lintel_connection *connection)
         connection->write_since = uv_now(connection->server->loop);
 }
 
-/* It may hold storage from now on. */
+/* It may hold storage from now on. It keeps its place: moving it to the end each time would touch
+ * its neighbours. */
 static void become_busy(struct lintel_connection *connection)
 {
     if (connection->half_open)
         return;
     connection->since = uv_now(connection->server->loop);
-    lintelp_node_remove(&connection->node);
-    lintelp_node_append(&connection->server->busy, &connection->node);
+    if (lintelp_node_empty(&connection->node))
+        lintelp_node_append(&connection->server->busy, &connection->node);
 }
 
 /* Everything is written: say so, and wait for the peer's end unless it was seen. A seal may have a

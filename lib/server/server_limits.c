@@ -304,7 +304,6 @@ static void trim(struct lintel_connection *connection)
     }
     weigh(connection);
     lintelp_node_remove(&connection->node);
-    lintelp_node_append(&connection->server->quiet, &connection->node);
 }
 
 /* A queue cannot be taken back, and a BYE behind it would not be read. */

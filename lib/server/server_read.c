@@ -214,8 +214,16 @@ static int room(const struct lintel_connection *connection)
     return left < TURN_FRAMES ? (int)left : TURN_FRAMES;
 }
 
-/* Take a batch of frames and hand them on. Returns their size, 0 if none came: then the stream is
- * dry, and only then, so that a turn that stops before is followed by another. */
+/* A batch came to n. Once there is no more, libuv tells of what comes later; it tells no more of a
+ * descriptor in an error, which is read to its end. A turn that stops before that is followed by
+ * another. */
+static void look_for_more(struct lintel_connection *connection, int n)
+{
+    if (n <= 0 || (!connection->hangup && lintel_stream_is_dry(connection->stream)))
+        connection->again = 0;
+}
+
+/* Take a batch of frames and hand them on. Returns their size. */
 static size_t read_frames(struct lintel_connection *connection)
 {
     struct lintel_frame frames[TURN_FRAMES];
@@ -230,8 +238,7 @@ static size_t read_frames(struct lintel_connection *connection)
         if (!connection->input_over)
             take_frame(connection, &frames[i]);
     }
-    if (n <= 0)
-        connection->again = 0;
+    look_for_more(connection, n);
     return bytes;
 }
 
@@ -249,8 +256,7 @@ static size_t read_pieces(struct lintel_connection *connection)
         if (!connection->input_over)
             take_piece(connection, &pieces[i]);
     }
-    if (n <= 0)
-        connection->again = 0;
+    look_for_more(connection, n);
     return bytes;
 }
 
