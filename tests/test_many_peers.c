@@ -13,7 +13,6 @@
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
@@ -37,20 +36,17 @@ struct server {
     struct sockaddr_in address;
 };
 
-/* What it says of peers that it cut is no news here. */
 static void exec_server(int out, rlim_t descriptors, char *const *options)
 {
     char *arguments[16] = {"lintel", "serve"};
     const char *program = getenv("LINTEL");
     struct rlimit limit = {descriptors, descriptors};
-    int count = 2, quiet;
+    int count = 2;
 
     while (*options != NULL)
         arguments[count++] = *options++;
     arguments[count] = "tcp://127.0.0.1:0";
-    quiet = open("/dev/null", O_WRONLY | O_CLOEXEC);
-    if (dup2(out, STDOUT_FILENO) < 0 || dup2(quiet, STDERR_FILENO) < 0 ||
-        (descriptors > 0 && setrlimit(RLIMIT_NOFILE, &limit) < 0))
+    if (dup2(out, STDOUT_FILENO) < 0 || (descriptors > 0 && setrlimit(RLIMIT_NOFILE, &limit) < 0))
         _exit(126);
     execv(program != NULL ? program : "./lintel", arguments);
     _exit(127);
@@ -226,6 +222,34 @@ static void ten_thousand_connections_are_served_at_once(void **state)
         close(fds[i]);
     }
     stop(&server);
+}
+
+/* Connections come and go on several loops at once, and a drain meets some of them. */
+static void workers_serve_what_they_are_handed(void **state)
+{
+    enum { PEERS = 300, ROUNDS = 6 };
+    char *options[] = {"--workers", "3", NULL};
+    struct server server;
+    int fds[PEERS];
+
+    (void)state;
+    server = start(0, options);
+    for (int i = 0; i < PEERS; i++)
+        fds[i] = peer_of(&server);
+    for (uint32_t round = 1; round <= ROUNDS; round++) {
+        for (uint32_t i = 0; i < PEERS; i++)
+            put_request(fds[i], round * PEERS + i);
+        for (uint32_t i = 0; i < PEERS; i++) {
+            get_reply(fds[i], round * PEERS + i);
+            if (i % ROUNDS != round % ROUNDS)
+                continue;
+            close(fds[i]);
+            fds[i] = peer_of(&server);
+        }
+    }
+    stop(&server);
+    for (int i = 0; i < PEERS; i++)
+        close(fds[i]);
 }
 
 /* ---- slow ------------------------------------------------------------------------------------ */
@@ -453,6 +477,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ten_thousand_connections_are_served_at_once),
+        cmocka_unit_test(workers_serve_what_they_are_handed),
         cmocka_unit_test(slow_peers_are_cut_and_the_others_served),
         cmocka_unit_test(announced_lengths_cost_the_process_nothing),
         cmocka_unit_test(discarded_message_takes_constant_memory),
