@@ -625,6 +625,25 @@ static void announced_lengths_cost_nothing(void **state)
     world_close(&world);
 }
 
+/* What a begun frame holds cannot be given back: it is asked for once, and not in every turn. */
+static void begun_frame_lets_the_loop_sleep(void **state)
+{
+    struct lintel_server_options options = LINTEL_SERVER_OPTIONS_INIT;
+    struct world world;
+    int fd;
+
+    (void)state;
+    options.idle_timeout_ms = options.frame_timeout_ms = LINTEL_NO_TIMEOUT;
+    world_open(&world, echo, &options);
+    fd = adopt_pair(&world);
+    assert_int_equal(write(fd, "LT", 2), 2);
+    pass(&world, 600);
+    assert_int_equal(uv_backend_timeout(&world.loop), -1);
+    close(fd);
+    turn_until_finished(&world, 1);
+    world_close(&world);
+}
+
 /* ---- handlers that take pieces --------------------------------------------------------------- */
 
 struct parts {
@@ -830,6 +849,7 @@ int main(void)
         cmocka_unit_test(memory_of_a_queue_is_bounded_too),
         cmocka_unit_test(memory_of_kept_requests_counts),
         cmocka_unit_test(announced_lengths_cost_nothing),
+        cmocka_unit_test(begun_frame_lets_the_loop_sleep),
         cmocka_unit_test(pieces_take_a_message_over_every_limit),
         cmocka_unit_test(pieces_refuse_what_is_no_message),
         cmocka_unit_test(accepted_descriptors_may_be_served_elsewhere),

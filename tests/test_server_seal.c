@@ -272,6 +272,39 @@ static void sealed_server_bounds_half_open_connections(void **state)
     world_close(&world);
 }
 
+/* They stay in their order, whatever storage a begun message holds meanwhile, and for how long. */
+static void sealed_server_remembers_slow_half_open_connections(void **state)
+{
+    enum { BOUND = 256, A_WHILE_MS = 600 };
+    struct lintel_server_options options = sealed_options();
+    static int fds[BOUND + 1];
+    struct world world;
+    uint64_t until;
+    uint8_t byte;
+
+    (void)state;
+    options.max_connections = 10 * BOUND;
+    options.handshake_timeout_ms = LINTEL_NO_TIMEOUT;
+    world_open(&world, echo, &options);
+    for (int i = 0; i < BOUND; i++) {
+        fds[i] = adopt_pair(&world);
+        assert_int_equal(write(fds[i], "L", 1), 1);
+    }
+    uv_update_time(&world.loop);
+    until = uv_now(&world.loop) + A_WHILE_MS;
+    while (uv_now(&world.loop) < until)
+        turn(&world);
+    fds[BOUND] = adopt_pair(&world);
+    while (refused == 0)
+        turn(&world);
+    assert_int_equal(counts(&world).half_open, BOUND);
+    assert_int_equal(recv(fds[0], &byte, 1, MSG_DONTWAIT), 1);
+    assert_int_equal(recv(fds[1], &byte, 1, MSG_DONTWAIT), -1);
+    for (int i = 0; i <= BOUND; i++)
+        close(fds[i]);
+    world_close(&world);
+}
+
 static void sealed_server_drains(void **state)
 {
     struct lintel_server_options options = sealed_options();
@@ -398,6 +431,7 @@ int main(void)
         cmocka_unit_test(sealed_server_takes_no_replay),
         cmocka_unit_test(sealed_handshake_has_a_deadline),
         cmocka_unit_test(sealed_server_bounds_half_open_connections),
+        cmocka_unit_test(sealed_server_remembers_slow_half_open_connections),
         cmocka_unit_test(sealed_server_drains),
         cmocka_unit_test(sealed_server_tells_only_whom_it_knows),
         cmocka_unit_test(sealed_server_bounds_handshakes_of_a_turn),

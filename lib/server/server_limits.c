@@ -133,9 +133,11 @@ static uint64_t idle_deadline(const struct lintel_connection *connection)
     return after(connection->idle_since, connection->server->idle_ms);
 }
 
-static int holds_storage(const struct lintel_connection *connection)
+/* It holds storage, and has had a turn since it was last asked to give some back. */
+static int may_trim(const struct lintel_connection *connection)
 {
-    return connection->held_bytes > connection->kept_bytes;
+    return connection->held_bytes > connection->kept_bytes && !connection->half_open &&
+           !lintelp_node_empty(&connection->node);
 }
 
 static uint64_t handshake_deadline(const struct lintel_connection *connection)
@@ -159,7 +161,7 @@ static uint64_t deadline(const struct lintel_connection *connection)
     if (connection->phase == PHASE_LINGER)
         return after(connection->since, LINGER_MS);
     at = hard_deadline(connection);
-    return holds_storage(connection) ? earlier(at, after(connection->since, TRIM_MS)) : at;
+    return may_trim(connection) ? earlier(at, after(connection->since, TRIM_MS)) : at;
 }
 
 /* ---- who is cut ------------------------------------------------------------------------------ */
@@ -376,7 +378,7 @@ static void look_at(struct lintel_connection *connection, uint64_t now)
         else
             connection->again = 1;
         lintelp_touch(connection);
-    } else if (holds_storage(connection) && after(connection->since, TRIM_MS) <= now) {
+    } else if (may_trim(connection) && after(connection->since, TRIM_MS) <= now) {
         trim(connection);
     }
 }
