@@ -494,7 +494,7 @@ int lintel_client_start(struct lintel_client *client, uint32_t *id, const struct
                         int timeout_ms)
 {
     int rc = LINTEL_E_USAGE, released = 0;
-    uint32_t given;
+    uint32_t given = 0;
 
     if (call == NULL)
         return LINTEL_E_USAGE;
