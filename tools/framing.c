@@ -17,6 +17,8 @@ static int open_layout(struct tool_framing *framing)
         return tool_fail("--layout: %s", lintel_strerror(rc));
 
     uint64_t most = lintel_layout_length_max(framing->layout);
+    if (framing->max_frame == UINT64_MAX)
+        framing->max_frame = most;
     if (framing->max_frame > most)
         return tool_misuse("--max-frame: %llu is more than the %llu bytes that the length of this "
                            "layout can carry",

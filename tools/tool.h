@@ -179,7 +179,7 @@ struct tool_framing {
      0,                                                                               \
      0},                                                                              \
     {                                                                                 \
-        "max-frame", 0, TOOL_SIZE, "BYTES",                                           \
+        "max-frame", 0, TOOL_SIZE_LIMIT, "BYTES",                                     \
             "largest payload of a frame, K M G (16M, or what the\nlayout can carry)", \
             &(framing)->max_frame, 1, 0                                               \
     }

@@ -143,6 +143,14 @@ grep -q "exceeds the limit of 20 bytes" server.err || die "the limit is not name
 kill "$server"
 ends 0
 
+# A frame as long as the layout can carry.
+serve --max-frame unlimited --layout u16 tcp://127.0.0.1:0
+head -c 65535 /dev/zero >large
+run 0 call --raw --layout u16 "$endpoint" @large
+same large out
+kill "$server"
+ends 0
+
 serve --idle-timeout 0.05 "unix://$work/s"
 mkfifo never
 $bounded "$LINTEL" call - "unix://$work/s" <never >out 2>err &
