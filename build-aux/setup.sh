@@ -17,6 +17,8 @@ has_headers() { echo '#include <stdio.h>' | "${CC:-cc}" -E - >/dev/null 2>&1; }
 has_module() { has python3 && python3 -c "import $1"; } 2>/dev/null
 has_library() { has pkg-config && pkg-config --exists "$1"; }
 
+has_clang_runtime() { ls /usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a >/dev/null 2>&1; }
+
 # want PACKAGE TEST...: notes a Debian package as missing unless the test passes.
 want()
 {
@@ -56,6 +58,8 @@ want_testing()
     want erlang-base has erl
     [ -n "$LINTEL_CI" ] || return
     want clang has clang
+    want libclang-rt-14-dev has_clang_runtime
+    want tshark has tshark
     want valgrind has valgrind
 }
 
