@@ -161,7 +161,7 @@ struct lintel_connection {
     unsigned surplus : 1;    /* over max_connections */
     unsigned hasty : 1;      /* it does not linger */
     unsigned half_open : 1;  /* its handshake is not done */
-    unsigned fresh : 1;      /* a message was whole in this turn: what has begun is another */
+    unsigned fresh : 1;      /* what was begun became whole in this turn: it is another now */
 };
 
 enum life { LIFE_NEW, LIFE_RUNNING, LIFE_DRAINING, LIFE_STOPPING, LIFE_STOPPED };

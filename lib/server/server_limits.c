@@ -239,9 +239,9 @@ static void cut_late(struct lintel_connection *connection, uint64_t now)
 
 static void note_frame(struct lintel_connection *connection, uint64_t now)
 {
-    if (!has_begun(connection))
+    if (!has_begun(connection) || connection->fresh)
         connection->frame_since = connection->paused_at = 0;
-    else if (connection->frame_since == 0 || connection->fresh)
+    if (has_begun(connection) && connection->frame_since == 0)
         connection->frame_since = now;
     connection->fresh = 0;
     if (connection->frame_since == 0)

@@ -72,6 +72,8 @@ static void take_bye(struct lintel_connection *connection, const uint8_t *payloa
 static void control(struct lintel_connection *connection, const struct lintel_header *header,
                     const uint8_t *payload, size_t size, uint64_t offset)
 {
+    if (!lintel_assembler_is_open(connection->assembler))
+        connection->fresh = 1;
     switch (header->type) {
     case LINTEL_PING:
         lintelp_connection_control(connection, LINTEL_PONG, header->id, payload, size);
