@@ -63,8 +63,9 @@ static int on_accepted(void *user, int fd)
     struct serve *serve = user;
     struct worker *least = NULL;
     size_t fewest = SIZE_MAX;
+    worker_count(&serve->workers[0]);
     for (uint64_t i = 0; i <= serve->started; i++) {
-        size_t load = atomic_load(&serve->workers[i].load);
+        size_t load = worker_load(&serve->workers[i]);
         if (load < fewest && load < serve->workers[i].most) {
             fewest = load;
             least = &serve->workers[i];

@@ -136,17 +136,22 @@ static struct peer *peer_of(int fd)
 
 static int setup(void *user, struct lintel_connection *connection)
 {
-    struct worker *worker = user;
     struct peer *peer = peer_of(lintel_connection_fd(connection));
+    (void)user;
     if (!peer)
         return -1;
     lintel_connection_set_user(connection, peer);
-    atomic_fetch_add(&worker->load, 1);
     return 0;
+}
+
+void worker_count(struct worker *worker)
+{
+    atomic_store(&worker->served, lintel_server_connections(worker->server));
 }
 
 static void tell_empty(struct worker *worker)
 {
+    worker_count(worker);
     if (worker->on_empty && lintel_server_connections(worker->server) == 0)
         worker->on_empty(worker->user);
 }
@@ -161,7 +166,6 @@ static void finish(void *user, struct lintel_connection *connection,
     if (error->status != LINTEL_E_END && !worker->stopping)
         report(worker, peer, error);
     free(peer);
-    atomic_fetch_sub(&worker->load, 1);
     tell_empty(worker);
 }
 
@@ -204,7 +208,8 @@ static void take(struct worker *worker, const int *fds, size_t count)
             close(fds[i]);
         else
             (void)!lintel_server_adopt(worker->server, fds[i], fds[i], NULL);
-        atomic_fetch_sub(&worker->load, 1);
+        worker_count(worker);
+        atomic_fetch_sub(&worker->given, 1);
     }
 }
 
@@ -234,6 +239,12 @@ static void on_async(uv_async_t *async)
     follow(worker, order);
 }
 
+size_t worker_load(struct worker *worker)
+{
+    size_t given = atomic_load(&worker->given);
+    return given + atomic_load(&worker->served);
+}
+
 int worker_give(struct worker *worker, int fd)
 {
     int taken = 0;
@@ -247,7 +258,7 @@ int worker_give(struct worker *worker, int fd)
     if (worker->count < worker->capacity) {
         worker->fds[worker->count++] = fd;
         taken = 1;
-        atomic_fetch_add(&worker->load, 1);
+        atomic_fetch_add(&worker->given, 1);
         uv_async_send(&worker->async);
     }
     uv_mutex_unlock(&worker->mutex);

@@ -22,7 +22,8 @@ struct worker {
     struct tool_buffer upper; /* -H upper */
     int stopping;             /* the end was asked for: connections that end are no news */
     int ended, clean;         /* the server has stopped; whether nothing was cut */
-    atomic_size_t load;       /* connections, and descriptors that are to become some */
+    atomic_size_t served;     /* connections, half-open ones among them, */
+    atomic_size_t given;      /* and descriptors that are to become some */
     uint64_t most;            /* connections */
 
     /* Called on the worker's loop: the server has no connection left, and has stopped. NULL: not.
@@ -55,6 +56,12 @@ void worker_close(struct worker *worker);
 int worker_start(struct worker *worker);
 /* Wait until that thread has ended. */
 void worker_join(struct worker *worker);
+
+/* On its loop: see how many connections it has, for worker_load(). */
+void worker_count(struct worker *worker);
+
+/* From any thread: the connections that it has, or is to have. */
+size_t worker_load(struct worker *worker);
 
 /* From any thread, once started: hand a descriptor over, 0 if it cannot be taken; give an order. */
 int worker_give(struct worker *worker, int fd);

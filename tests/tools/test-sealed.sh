@@ -120,6 +120,19 @@ serve --psk shared.psk --handshake-timeout 0.05 "unix://$work/s"
 run 1 recv --psk shared.psk --timeout 5 fd://0 </dev/null
 stop "$server"
 
+# One whose handshake is not done counts for its worker: the next one goes to the other.
+serve --psk shared.psk --workers 2 --max-connections 2 --handshake-timeout 60 "unix://$work/s"
+mkfifo never
+$bounded "$LINTEL" call --lines "unix://$work/s" <never >out1 2>err1 &
+caller=$!
+exec 9>never
+wait_until "[ \$(grep -c '$work/s' /proc/net/unix) -ge 2 ]" "the first does not connect"
+run 0 call --psk shared.psk "unix://$work/s" second
+expect second
+exec 9>&-
+wait "$caller" || :
+stop "$server"
+
 # ---- what can be read on the way ----------------------------------------------------------------
 for mode in encrypt mac; do
     serve --psk shared.psk --seal $mode "unix://$work/s"
