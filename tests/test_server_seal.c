@@ -376,6 +376,33 @@ static void sealed_server_tells_only_whom_it_knows(void **state)
     world_close(&world);
 }
 
+/* A last record behind which a message is unfinished is answered by no record. */
+static void sealed_server_says_nothing_to_what_is_unfinished(void **state)
+{
+    struct lintel_header first = {.flags = LINTEL_MORE, .type = 7, .id = 2};
+    struct lintel_server_options options = sealed_options();
+    struct lintel_stream *stream;
+    struct lintel_frame frame;
+    struct world world;
+
+    (void)state;
+    world_open(&world, keep, &options);
+    stream = sealed_client(adopt_pair(&world), initiator);
+    assert_int_equal(shake(&world, stream), 1);
+    client_send(stream, 1, "x", 1);
+    while (world.kept_count < 1)
+        turn(&world);
+    assert_int_equal(lintel_stream_send(stream, &first, "y", 1, 0), LINTEL_OK);
+    assert_int_equal(lintel_stream_shutdown(stream, 0), 1);
+    assert_int_equal(client_recv(&world, stream, &frame), LINTEL_E_TRUNCATED);
+    turn_until_finished(&world, 1);
+    assert_int_equal(world.last.status, LINTEL_E_TRUNCATED);
+    assert_non_null(strstr(world.last.text, "between the fragments"));
+    assert_int_equal(lintel_request_reply(world.kept[0], "z", 1), LINTEL_E_CLOSED);
+    lintel_stream_close(stream);
+    world_close(&world);
+}
+
 /* At most so many handshake messages a turn: sessions that run go on. */
 static void sealed_server_bounds_handshakes_of_a_turn(void **state)
 {
@@ -434,6 +461,7 @@ int main(void)
         cmocka_unit_test(sealed_server_remembers_slow_half_open_connections),
         cmocka_unit_test(sealed_server_drains),
         cmocka_unit_test(sealed_server_tells_only_whom_it_knows),
+        cmocka_unit_test(sealed_server_says_nothing_to_what_is_unfinished),
         cmocka_unit_test(sealed_server_bounds_handshakes_of_a_turn),
     };
     return cmocka_run_group_tests(tests, open_keys, close_keys);

@@ -565,6 +565,41 @@ static void sealed_stream_tells_the_ways_to_end(void **state)
     }
 }
 
+/* A last record that leaves a frame or a message unfinished is answered by no record, and what
+ * waits to be written is lost. */
+static void sealed_stream_says_nothing_to_what_is_unfinished(void **state)
+{
+    static const uint8_t half[] = {'L', 'T', 1, 0, 0, 0, 0, 7, 0, 0, 0, 5, 0, 0, 0, 9, 'x'};
+    static const uint8_t more[] = {'L', 'T', 1, 4, 0, 0, 0, 7, 0, 0, 0, 5, 0, 0, 0, 1, 'x'};
+    static const uint8_t *const pieces[] = {half, more};
+    static struct raw raw;
+    struct lintel_counters before, after;
+    struct lintel_seal_keys *keys[2];
+    struct lintel_message message;
+    struct failing memory;
+    uint64_t frames;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(pieces); i++) {
+        struct lintel_stream *stream = open_raw(&raw, keys, &memory);
+        int rc = 0;
+        raw_record(&raw, pieces[i], sizeof half, 1);
+        lintel_stream_counters(stream, &before);
+        assert_int_equal(lintel_stream_send(stream, &request, "reply", 5, 0), LINTEL_OK);
+        for (int n = 0; n < 10 && rc == 0; n++)
+            rc = lintel_stream_recv_message(stream, &message, 0);
+        assert_int_equal(rc, LINTEL_E_TRUNCATED);
+        assert_int_equal(lintel_stream_flush(stream, 0), LINTEL_E_TRUNCATED);
+        assert_int_equal(lintel_stream_shutdown(stream, 0), LINTEL_E_TRUNCATED);
+        lintel_stream_counters(stream, &after);
+        assert_int_equal(after.bytes_out, before.bytes_out);
+        lintel_stream_unsent(stream, &frames, NULL);
+        assert_int_equal(frames, 1);
+        assert_int_equal(lintel_stream_recv_message(stream, &message, 0), LINTEL_E_TRUNCATED);
+        close_raw(&raw, stream, keys, &memory);
+    }
+}
+
 /* What verified before is given out; then the error, in both directions, and nothing goes out. */
 static void sealed_stream_ends_at_what_does_not_verify(void **state)
 {
@@ -901,6 +936,7 @@ int main(void)
         cmocka_unit_test_setup(sealed_stream_cuts_records_at_frames, setup),
         cmocka_unit_test_setup(sealed_stream_ends_with_a_last_record, setup),
         cmocka_unit_test_setup(sealed_stream_tells_the_ways_to_end, setup),
+        cmocka_unit_test_setup(sealed_stream_says_nothing_to_what_is_unfinished, setup),
         cmocka_unit_test_setup(sealed_stream_ends_at_what_does_not_verify, setup),
         cmocka_unit_test_setup(sealed_stream_refuses_another_key, setup),
         cmocka_unit_test_setup(sealed_stream_refuses_plain_peers, setup),

@@ -77,6 +77,8 @@ static int say_bye(struct lintel_stream *s, uint32_t reason)
 static int end_messages(struct lintel_stream *s, const struct lintel_error *error, int reason)
 {
     s->work->dialogue->error = *error;
+    if (error->status == LINTEL_E_TRUNCATED)
+        lintelp_sealed_cut_short(s);
     if (reason >= 0) {
         (void)say_bye(s, (uint32_t)reason);
         (void)!lintel_stream_shutdown(s, 0);

@@ -348,6 +348,8 @@ static int decoder_failed(struct lintel_stream *s, int status)
             leave_shared_buffer(s);
         return lintelp_stream_note(s, status, 0, ABOUT_DECODER);
     }
+    if (status == LINTEL_E_TRUNCATED)
+        lintelp_sealed_cut_short(s);
     return lintelp_stream_in_failed(s, status, 0, ABOUT_DECODER);
 }
 

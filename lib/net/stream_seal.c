@@ -202,8 +202,8 @@ void lintelp_sealed_error(const struct lintel_stream *s, struct lintel_error *ou
 
 /* ---- failing --------------------------------------------------------------------------------- */
 
-/* The session is over, in both directions: what is queued and not written is lost. */
-static int failed(struct lintel_stream *s, int status)
+/* Nothing goes out any more: what is queued and not written is lost. */
+static void drop_out(struct lintel_stream *s, int status)
 {
     struct outgoing *out = s->sealed->out;
 
@@ -215,7 +215,22 @@ static int failed(struct lintel_stream *s, int status)
     }
     if (s->out_status == LINTEL_OK)
         s->out_status = (int8_t)status;
+}
+
+/* The session is over, in both directions. */
+static int failed(struct lintel_stream *s, int status)
+{
+    drop_out(s, status);
     return lintelp_stream_in_failed(s, status, 0, ABOUT_SEAL);
+}
+
+void lintelp_sealed_cut_short(struct lintel_stream *s)
+{
+    if (s->sealed == NULL || s->shut)
+        return;
+    lintel_seal_fail(s->sealed->seal, LINTEL_E_TRUNCATED,
+                     "the peer's last record left a frame or a message unfinished");
+    drop_out(s, LINTEL_E_TRUNCATED);
 }
 
 /* In a child of the process that has the session nothing works. */

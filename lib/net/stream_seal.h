@@ -62,6 +62,10 @@ int lintelp_sealed_handshake(struct lintel_stream *stream, struct lintelp_deadli
 /* Before it is done: say the plain BYE and nothing more. Returns 1 if it was said. */
 int lintelp_sealed_refuse(struct lintel_stream *stream, int reason);
 
+/* The peer ended inside a frame or a message. Under a seal nothing is said to that, a plain stream
+ * is left alone. */
+void lintelp_sealed_cut_short(struct lintel_stream *stream);
+
 /* What the seal has failed with. */
 void lintelp_sealed_error(const struct lintel_stream *stream, struct lintel_error *out);
 

@@ -11,6 +11,17 @@
 
 /* ---- the end of the input -------------------------------------------------------------------- */
 
+/* The peer ended inside a frame or a message. Under a seal nothing is said to that. */
+static void end_short(struct lintel_connection *connection, const struct lintel_error *error)
+{
+    int sealed = lintel_stream_seal(connection->stream) != NULL;
+
+    lintelp_connection_end(connection, LINTEL_E_TRUNCATED, sealed ? BYE_NONE : LINTEL_BYE_MALFORMED,
+                           error);
+    if (sealed)
+        connection->broken = 1;
+}
+
 /* The peer's end, or a BYE of its: between fragments that is a truncation. */
 static int truncates(struct lintel_connection *connection)
 {
@@ -19,7 +30,7 @@ static int truncates(struct lintel_connection *connection)
     if (lintel_assembler_end(connection->assembler) != LINTEL_E_TRUNCATED)
         return 0;
     lintel_assembler_error(connection->assembler, &error);
-    lintelp_connection_end(connection, LINTEL_E_TRUNCATED, LINTEL_BYE_MALFORMED, &error);
+    end_short(connection, &error);
     return 1;
 }
 
@@ -39,8 +50,11 @@ static void input_failed(struct lintel_connection *connection, int status)
     if (status == LINTEL_E_END && truncates(connection))
         return;
     lintel_stream_error(connection->stream, &error);
-    lintelp_connection_end(connection, status, reason < 0 ? BYE_NONE : reason,
-                           error.status == status ? &error : NULL);
+    if (status == LINTEL_E_TRUNCATED)
+        end_short(connection, error.status == status ? &error : NULL);
+    else
+        lintelp_connection_end(connection, status, reason < 0 ? BYE_NONE : reason,
+                               error.status == status ? &error : NULL);
 }
 
 /* ---- control frames -------------------------------------------------------------------------- */
