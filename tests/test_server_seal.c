@@ -403,6 +403,29 @@ static void sealed_server_says_nothing_to_what_is_unfinished(void **state)
     world_close(&world);
 }
 
+/* The last record, which is made when all else is written, has the deadline of every write. */
+static void sealed_last_record_has_a_deadline(void **state)
+{
+    struct lintel_server_options options = sealed_options();
+    struct lintel_stream *stream;
+    struct world world;
+
+    (void)state;
+    options.write_timeout_ms = 20;
+    world_open(&world, echo, &options);
+    stream = sealed_client(adopt_pair(&world), initiator);
+    assert_int_equal(shake(&world, stream), 1);
+    client_send(stream, 1, "", 0);
+    expect_reply(&world, stream, 1, LINTEL_REPLY, "");
+    while (send(lintel_connection_fd(world.connection), "x", 1, MSG_DONTWAIT) == 1)
+        ;
+    assert_int_equal(lintel_stream_shutdown(stream, 0), 1);
+    turn_until_finished(&world, 1);
+    assert_int_equal(counts(&world).cut_unread, 1);
+    lintel_stream_close(stream);
+    world_close(&world);
+}
+
 /* At most so many handshake messages a turn: sessions that run go on. */
 static void sealed_server_bounds_handshakes_of_a_turn(void **state)
 {
@@ -462,6 +485,7 @@ int main(void)
         cmocka_unit_test(sealed_server_drains),
         cmocka_unit_test(sealed_server_tells_only_whom_it_knows),
         cmocka_unit_test(sealed_server_says_nothing_to_what_is_unfinished),
+        cmocka_unit_test(sealed_last_record_has_a_deadline),
         cmocka_unit_test(sealed_server_bounds_handshakes_of_a_turn),
     };
     return cmocka_run_group_tests(tests, open_keys, close_keys);

@@ -319,8 +319,11 @@ static void shut_down(struct lintel_connection *connection)
     if (connection->out != NULL)
         arm(&connection->out->poll, &connection->out->armed, 0, on_out_poll);
     rc = lintel_stream_shutdown(connection->stream, 0);
-    if (rc == 0)
+    if (rc == 0) {
+        if (connection->write_since == 0)
+            connection->write_since = uv_now(connection->server->loop);
         return;
+    }
     close_out(connection);
     if (rc < 0 || connection->peer_ended || connection->hasty) {
         connection->broken = 1;
