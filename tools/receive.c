@@ -194,7 +194,7 @@ static void take_frame(struct receive *receive, struct connection *connection,
         take_control(receive, connection, &header, frame);
         return;
     }
-    if (header.id != 0 && !(header.flags & LINTEL_MORE))
+    if (header.id != 0 && !(header.flags & (LINTEL_MORE | LINTEL_REPLY)))
         connection->last_id = header.id;
     receive->stopped = receive->frame(receive->user, frame) != TOOL_OK;
 }
@@ -314,7 +314,8 @@ nfds_t receive_wants(struct receive *receive, int *wait_ms)
         int wants = lintel_stream_wants(connection->stream);
         if ((connection->linger || is_half_open(connection)) && *wait_ms < 0)
             *wait_ms = LINGER_MS;
-        if (!connection->linger && lintel_stream_wait_ms(connection->stream) == 0)
+        if (!connection->linger && !is_held(connection) &&
+            lintel_stream_wait_ms(connection->stream) == 0)
             *wait_ms = 0;
         int reads = !connection->ended && (connection->linger || !is_held(connection));
         receive->fds[count++] = (struct pollfd){in, reads ? POLLIN : 0, 0};

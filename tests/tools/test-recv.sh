@@ -133,6 +133,14 @@ lintel send "$endpoint" two
 ended 1 'connection 1: frame at byte 17: '
 expect '#0 type 1 id 5 1 byte "A"
 #0 type 0 id 0 3 bytes "two"'
+# Its last id is that of a request: a reply and what is not whole do not count.
+receive --count 4 tcp://127.0.0.1:0
+raw '4c540100 00000001 00000005 00000000 4c540101 00000001 00000009 00000000
+    4c540104 00000001 00000007 00000000 4c5401ff 00000000 00000000 00000000'
+[ "$(cat reply)" = 4c54010800000004000000000000000800000004""00000005 ] ||
+    die "the BYE is $(cat reply)"
+lintel send "$endpoint" last
+ended 1 'connection 1: frame at byte 48: '
 receive --count 1 --max-frame 100 tcp://127.0.0.1:0
 raw '4c540100 00000001 00000005 00000065'
 [ "$(cat reply)" = 4c54010800000004000000000000000800000005""00000000 ] ||
