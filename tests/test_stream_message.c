@@ -483,6 +483,38 @@ static void stream_linger_waits_for_the_end(void **state)
     close(peer);
 }
 
+/* A peer that has ended its side still reads: what waits for it is written first. */
+static void stream_linger_writes_what_is_queued(void **state)
+{
+    static const struct lintel_header reply = {LINTEL_REPLY, 7, 5, NULL};
+    static uint8_t payload[4 * 1024 * 1024], bytes[64 * 1024];
+    struct lintel_message message;
+    size_t got = 0;
+    ssize_t n;
+    int peer, rc;
+
+    (void)state;
+    struct lintel_stream *stream = stream_and_peer(&peer, NULL);
+    wrap_clock(5000);
+    write_bytes(peer, "LT", 2);
+    assert_int_equal(shutdown(peer, SHUT_WR), 0);
+    assert_int_equal(lintel_stream_send(stream, &reply, payload, sizeof payload, 0), LINTEL_OK);
+    assert_int_equal(lintel_stream_recv_message(stream, &message, 0), LINTEL_E_TRUNCATED);
+    while ((rc = lintel_stream_linger(stream, 0)) == 0) {
+        assert_int_equal(lintel_stream_wants(stream), LINTEL_WANT_WRITE);
+        if ((n = recv(peer, bytes, sizeof bytes, MSG_DONTWAIT)) > 0)
+            got += (size_t)n;
+    }
+    assert_int_equal(rc, 1);
+    assert_int_equal(lintel_stream_queued(stream), 0);
+    lintel_stream_close(stream);
+    while ((n = recv(peer, bytes, sizeof bytes, 0)) > 0)
+        got += (size_t)n;
+    assert_int_equal(n, 0);
+    assert_int_equal(got, 2 * LINTEL_HEADER_SIZE + sizeof payload + 8);
+    close(peer);
+}
+
 static void stream_linger_lasts_a_second(void **state)
 {
     int peer;
@@ -790,6 +822,7 @@ int main(void)
         cmocka_unit_test_setup(message_recv_does_what_a_receiver_does, setup),
         cmocka_unit_test_setup(stream_bye_is_the_last_frame, setup),
         cmocka_unit_test_setup(stream_linger_waits_for_the_end, setup),
+        cmocka_unit_test_setup(stream_linger_writes_what_is_queued, setup),
         cmocka_unit_test_setup(stream_linger_lasts_a_second, setup),
         cmocka_unit_test_setup(stream_linger_discards_a_mebibyte, setup),
         cmocka_unit_test_setup(message_in_pieces_costs_no_memory, setup),

@@ -301,7 +301,8 @@ int lintel_stream_peer_bye(const struct lintel_stream *stream, uint32_t *reason,
 /*
  * After lintel_stream_bye() or lintel_stream_shutdown(): read and discard what still comes, until
  * the peer's end, but for at most 1 s and 1 MiB: a close with unread input would take back bytes
- * that were sent. Then close. Ends receiving: recv is LINTEL_E_CLOSED from now on.
+ * that were sent. What is still queued is written meanwhile, behind the peer's end, too. Then
+ * close. Ends receiving: recv is LINTEL_E_CLOSED from now on.
  *
  * Returns  1  the end came, or there is no more to wait for
  *          0  not yet (timeout_ms 0 only; lintel_stream_wants() and _wait_ms() tell when to call)

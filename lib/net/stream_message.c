@@ -438,9 +438,9 @@ static int discard(struct lintel_stream *s)
 
 /* Wait for more to discard, or to write. Returns 1 look again, 0 the linger is over, or a status.
  */
-static int wait_lingering(struct lintel_stream *s, struct lintelp_deadline *deadline)
+static int wait_lingering(struct lintel_stream *s, int ended, struct lintelp_deadline *deadline)
 {
-    struct pollfd fds[2] = {{s->in.fd, POLLIN, 0}, {s->out.fd, POLLOUT, 0}};
+    struct pollfd fds[2] = {{ended ? -1 : s->in.fd, POLLIN, 0}, {s->out.fd, POLLOUT, 0}};
     uint64_t now = lintelp_now();
     int left = lintelp_deadline_left(deadline);
     int linger_ms;
@@ -459,7 +459,7 @@ int lintel_stream_linger(struct lintel_stream *stream, int timeout_ms)
 {
     struct lintelp_deadline deadline = {timeout_ms, 0};
     struct lintel_stream *s = stream;
-    int rc;
+    int rc, ended;
 
     if (s == NULL || !s->closing)
         return LINTEL_E_USAGE;
@@ -471,11 +471,12 @@ int lintel_stream_linger(struct lintel_stream *stream, int timeout_ms)
         s->work->dialogue->linger_until = lintelp_now() + LINGER_NS;
     for (;;) {
         rc = s->out_status < 0 ? s->out_status : lintelp_stream_write(s);
-        if (rc < 0 || discard(s))
+        ended = rc < 0 || discard(s);
+        if (ended && (rc < 0 || !lintelp_stream_can_write(s)))
             return 1;
         if (timeout_ms == 0)
             return lintelp_now() >= s->work->dialogue->linger_until;
-        if ((rc = wait_lingering(s, &deadline)) <= 0)
+        if ((rc = wait_lingering(s, ended, &deadline)) <= 0)
             return rc == 0 ? 1 : rc;
     }
 }
