@@ -169,6 +169,39 @@ static void idle_is_put_off_by_an_open_request(void **state)
     world_close(&world);
 }
 
+/* Who has taken a reply for longer than that is not idle at its end. */
+static void idle_begins_when_the_reply_is_written(void **state)
+{
+    static uint8_t payload[4 * 1024 * 1024];
+    struct lintel_server_options options = LINTEL_SERVER_OPTIONS_INIT;
+    struct lintel_stream *stream;
+    struct lintel_frame frame;
+    struct world world;
+
+    (void)state;
+    options.idle_timeout_ms = 25 * SHORT_MS;
+    world_open(&world, keep, &options);
+    stream = new_client(&world);
+    client_send(stream, 1, "", 0);
+    while (world.kept_count < 1)
+        turn(&world);
+    assert_int_equal(lintel_request_reply(world.kept[0], payload, sizeof payload), LINTEL_OK);
+    pass(&world, 30 * SHORT_MS);
+    assert_int_equal(client_recv(&world, stream, &frame), 1);
+    assert_int_equal(frame.length, sizeof payload);
+    for (int i = 0; i < 3; i++)
+        turn(&world);
+    assert_int_equal(counts(&world).cut_idle, 0);
+    client_send(stream, 2, "", 0);
+    while (world.kept_count < 2 && world.finished == 0)
+        turn(&world);
+    assert_int_equal(world.kept_count, 2);
+    assert_int_equal(lintel_request_reply(world.kept[1], "", 0), LINTEL_OK);
+    expect_reply(&world, stream, 2, LINTEL_REPLY, "");
+    lintel_stream_close(stream);
+    world_close(&world);
+}
+
 static void idle_timeout_can_be_none(void **state)
 {
     struct lintel_server_options options = LINTEL_SERVER_OPTIONS_INIT;
@@ -839,6 +872,7 @@ int main(void)
         cmocka_unit_test(idle_connection_is_told),
         cmocka_unit_test(idle_is_not_put_off_by_control_frames),
         cmocka_unit_test(idle_is_put_off_by_an_open_request),
+        cmocka_unit_test(idle_begins_when_the_reply_is_written),
         cmocka_unit_test(idle_timeout_can_be_none),
         cmocka_unit_test(begun_frame_has_a_deadline),
         cmocka_unit_test(begun_frame_has_time_for_its_length),

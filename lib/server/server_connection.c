@@ -281,9 +281,11 @@ static void close_now(struct lintel_connection *connection)
     lintelp_server_resume_accepting(server);
 }
 
+/* A peer that takes what had to wait for it is not idle. */
 static void flush(struct lintel_connection *connection)
 {
-    size_t queued = lintel_stream_queued(connection->stream);
+    size_t queued = lintel_stream_queued(connection->stream), left;
+    uint64_t now = uv_now(connection->server->loop);
     int rc;
 
     if (connection->broken)
@@ -293,10 +295,13 @@ static void flush(struct lintel_connection *connection)
         if (rc < 0)
             lintelp_connection_break(connection, rc);
     }
-    if (lintel_stream_queued(connection->stream) == 0)
+    left = lintel_stream_queued(connection->stream);
+    if (connection->write_since != 0 && left < queued)
+        connection->idle_since = now;
+    if (left == 0)
         connection->write_since = 0;
-    else if (connection->write_since == 0 || lintel_stream_queued(connection->stream) < queued)
-        connection->write_since = uv_now(connection->server->loop);
+    else if (connection->write_since == 0 || left < queued)
+        connection->write_since = now;
 }
 
 /* It may hold storage from now on. It keeps its place: moving it to the end each time would touch
