@@ -4,13 +4,15 @@ writes what came to that terminal to standard output. Ends with the command's ex
     terminal.py FDS SCRIPT COMMAND...
 
 SCRIPT has a line for each step: `expect TEXT` waits until TEXT has come behind what was waited for
-before; `type TEXT` types it; `do COMMAND` is for the shell. Escapes in TEXT are Python's.
+before; `type TEXT` types it; `do COMMAND` is for the shell. Escapes in TEXT are Python's. Where lines
+are edited the prompt comes before the terminal hands on single keys: what is typed waits for that.
 """
 import os
 import pty
 import select
 import subprocess
 import sys
+import termios
 
 
 def main():
@@ -21,6 +23,7 @@ def main():
                              **{names[fd]: slave for fd in fds})
     os.close(slave)
     came, at, status = b'', 0, 0
+    is_edited = os.environ.get('HAVE_LIBEDIT') == 'yes' and '0' in fds and '2' in fds
 
     def more(seconds):
         nonlocal came
@@ -41,6 +44,10 @@ def main():
                 continue
             text = text.encode('ascii').decode('unicode_escape').encode('latin-1')
             if verb == 'type':
+                tries = 6000 if is_edited else 0
+                while tries and termios.tcgetattr(master)[3] & termios.ICANON:
+                    more(0.01)
+                    tries -= 1
                 os.write(master, text)
                 continue
             while status == 0 and text not in came[at:]:
