@@ -394,7 +394,7 @@ static void message_recv_does_what_a_receiver_does(void **state)
         {"4c54 01 04 00000001 00000001 00000001 61", 1, LINTEL_E_TRUNCATED, "00000004"},
         {"4c54 01 04 00000001 00000001 00000001 61"
          "4c54 01 08 00000004 00000000 00000008 00000000 00000000",
-         0, LINTEL_E_TRUNCATED, "00000004"},
+         0, LINTEL_E_TRUNCATED, NULL},
         {"4c54 01 08 00000005 00000000 00000010 00000000000000000000000000000000", 0, LINTEL_E_SEAL,
          "00000006"},
         {"4c54 01 08 00000001 00000000 00000033"
@@ -426,6 +426,8 @@ static void message_recv_does_what_a_receiver_does(void **state)
             while (rc == 1);
             assert_int_equal(rc, cases[i].status);
             snprintf(expected, sizeof expected, "08 4 0 %s0000012c\nend", cases[i].said);
+            if (cases[i].said == NULL) /* a BYE is not answered by one */
+                expected[0] = '\0';
             expect_peer_reads(peer, expected);
             lintel_stream_close(stream);
             close(peer);

@@ -246,7 +246,7 @@ static int end_workers(struct serve *serve)
 int serve_run(struct serve_settings *settings, int argc, char **argv)
 {
     struct serve serve = {.settings = settings};
-    serve.workers = calloc(settings->workers, sizeof *serve.workers);
+    serve.workers = calloc((size_t)settings->workers, sizeof *serve.workers);
     if (!serve.workers)
         return tool_fail("out of memory");
     raise_descriptor_limit(settings->max_connections);

@@ -148,7 +148,7 @@ static int take_bye(struct lintel_stream *s, const struct lintel_frame *frame)
     d->bye_last_id = lintel_get_u32be(frame->payload + 4);
     if (lintel_assembler_end(d->assembler) == LINTEL_E_TRUNCATED) {
         lintel_assembler_error(d->assembler, &error);
-        return end_messages(s, &error, LINTEL_BYE_MALFORMED);
+        return end_messages(s, &error, -1);
     }
     text = lintelp_error(&error, d->bye_reason == LINTEL_BYE_DONE ? LINTEL_E_END : LINTEL_E_REFUSED,
                          frame->offset);

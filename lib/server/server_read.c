@@ -12,25 +12,26 @@
 /* ---- the end of the input -------------------------------------------------------------------- */
 
 /* The peer ended inside a frame or a message. Under a seal nothing is said to that. */
-static void end_short(struct lintel_connection *connection, const struct lintel_error *error)
+static void end_short(struct lintel_connection *connection, int bye,
+                      const struct lintel_error *error)
 {
     int sealed = lintel_stream_seal(connection->stream) != NULL;
 
-    lintelp_connection_end(connection, LINTEL_E_TRUNCATED, sealed ? BYE_NONE : LINTEL_BYE_MALFORMED,
-                           error);
+    lintelp_connection_end(connection, LINTEL_E_TRUNCATED, sealed ? BYE_NONE : bye, error);
     if (sealed)
         connection->broken = 1;
 }
 
-/* The peer's end, or a BYE of its: between fragments that is a truncation. */
-static int truncates(struct lintel_connection *connection)
+/* The peer's end, or a BYE of its, which is not answered by another: between fragments that is a
+ * truncation. */
+static int truncates(struct lintel_connection *connection, int bye)
 {
     struct lintel_error error;
 
     if (lintel_assembler_end(connection->assembler) != LINTEL_E_TRUNCATED)
         return 0;
     lintel_assembler_error(connection->assembler, &error);
-    end_short(connection, &error);
+    end_short(connection, bye, &error);
     return 1;
 }
 
@@ -47,11 +48,11 @@ static void input_failed(struct lintel_connection *connection, int status)
         return;
     }
     connection->peer_ended = status == LINTEL_E_END || status == LINTEL_E_TRUNCATED;
-    if (status == LINTEL_E_END && truncates(connection))
+    if (status == LINTEL_E_END && truncates(connection, LINTEL_BYE_MALFORMED))
         return;
     lintel_stream_error(connection->stream, &error);
     if (status == LINTEL_E_TRUNCATED)
-        end_short(connection, error.status == status ? &error : NULL);
+        end_short(connection, LINTEL_BYE_MALFORMED, error.status == status ? &error : NULL);
     else
         lintelp_connection_end(connection, status, reason < 0 ? BYE_NONE : reason,
                                error.status == status ? &error : NULL);
@@ -75,7 +76,7 @@ static void take_bye(struct lintel_connection *connection, const uint8_t *payloa
     uint32_t reason = lintel_get_u32be(payload);
     struct lintel_error error;
 
-    if (truncates(connection))
+    if (truncates(connection, BYE_NONE))
         return;
     lintelp_server_error(&error, reason == LINTEL_BYE_DONE ? LINTEL_E_END : LINTEL_E_REFUSED, 0,
                          "the peer said BYE %u (%s)", (unsigned)reason, lintel_bye_text(reason));
