@@ -6,8 +6,6 @@
 
 #include <stdlib.h>
 
-/* A row of the table. Both functions return nanoseconds (or what the row names) per unit of work,
- * below 0 where they cannot run here. */
 /* What a row is judged by. */
 enum bench_score {
     BENCH_RATIO, /* ours to the floor */
@@ -37,5 +35,7 @@ double bench_wall_ns(void);
 void bench_fail(const char *what);
 /* Runs it in a process of its own; below 0 where processes cannot be traced. */
 double bench_calls(double (*work)(size_t size), size_t size);
+/* A frame of this size over a UNIX socket, both ends; keys: responder, initiator; NULL: plain. */
+double bench_oneway(const struct lintel_seal_keys *const keys[2], size_t size);
 
 #endif

@@ -84,13 +84,20 @@ static double both_cpu_ns(void)
     return ns;
 }
 
-static struct lintel_stream *stream_on(int fd)
+static struct lintel_stream *sealed_on(int fd, const struct lintel_seal_keys *keys)
 {
+    struct lintel_stream_options options = LINTEL_STREAM_OPTIONS_INIT;
     struct lintel_stream *stream;
 
-    if (lintel_stream_new(&stream, fd, fd, NULL, NULL) < 0)
+    options.seal_keys = keys;
+    if (lintel_stream_new(&stream, fd, fd, &options, NULL) < 0)
         bench_fail("stream");
     return stream;
+}
+
+static struct lintel_stream *stream_on(int fd)
+{
+    return sealed_on(fd, NULL);
 }
 
 /* ---- raw bytes ------------------------------------------------------------------------------- */
@@ -238,9 +245,11 @@ static double raw_stream(enum kind kind, size_t size)
     return (both_cpu_ns() - start) / (double)frames_of(size);
 }
 
+static const struct lintel_seal_keys *const *oneway_keys; /* responder, initiator; NULL: plain */
+
 static void lintel_sink(int fd, size_t size)
 {
-    struct lintel_stream *stream = stream_on(fd);
+    struct lintel_stream *stream = sealed_on(fd, oneway_keys != NULL ? oneway_keys[0] : NULL);
     struct lintel_frame frames[64];
     size_t left = frames_of(size);
     uint8_t done = 0;
@@ -259,7 +268,8 @@ static double lintel_oneway(enum kind kind, size_t size)
 {
     uint8_t *payload = calloc(1, size);
     double start = both_cpu_ns();
-    struct lintel_stream *stream = stream_on(fork_end(kind, lintel_sink, size));
+    struct lintel_stream *stream =
+        sealed_on(fork_end(kind, lintel_sink, size), oneway_keys != NULL ? oneway_keys[1] : NULL);
     struct lintel_header header = {0, 7, 0, NULL};
     struct lintel_counters counters;
     uint8_t done;
@@ -279,6 +289,16 @@ static double lintel_oneway(enum kind kind, size_t size)
     join_end();
     free(payload);
     return (both_cpu_ns() - start) / (double)frames_of(size);
+}
+
+double bench_oneway(const struct lintel_seal_keys *const keys[2], size_t size)
+{
+    double ns;
+
+    oneway_keys = keys;
+    ns = lintel_oneway(UNIX_PAIR, size);
+    oneway_keys = NULL;
+    return ns;
 }
 
 /* ---- rows ------------------------------------------------------------------------------------ */
