@@ -21,9 +21,10 @@
 
 #ifndef CAN_MEASURE
 
-int idle_measure(int connections, struct idle *out)
+int idle_measure(int connections, int sealed, struct idle *out)
 {
     (void)connections;
+    (void)sealed;
     (void)out;
     return 1;
 }
@@ -56,6 +57,7 @@ double idle_bare(int descriptors)
 #define SMALL     ((size_t)64)
 #define LARGE     ((size_t)100 * 1024) /* more than the server receives at once */
 #define WAIT_MS   10000                /* for the memory to go back */
+#define QUIET_MS  1000                 /* four times what a server waits before it gives back */
 #define NEARLY    1                    /* byte a connection that may be missing of "back" */
 #define SPARE_FDS 64
 
@@ -72,6 +74,19 @@ static uint64_t now_ms(void)
 
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* ---- keys ------------------------------------------------------------------------------------ */
+
+static struct lintel_seal_keys *keys_of(enum lintel_seal_role role)
+{
+    static const char shared[] = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8= pair\n";
+    struct lintel_seal_keys_options options = LINTEL_SEAL_KEYS_OPTIONS_INIT;
+    struct lintel_seal_keys *keys = NULL;
+
+    options.role = role;
+    options.psk = (struct lintel_seal_text){shared, sizeof shared - 1, "shared"};
+    return lintel_seal_keys_new(&keys, &options, NULL) == LINTEL_OK ? keys : NULL;
 }
 
 /* ---- the server ------------------------------------------------------------------------------ */
@@ -91,10 +106,11 @@ static void *answer(void *argument)
     return NULL;
 }
 
-static _Noreturn void serve(int listener, int control, int said)
+static _Noreturn void serve(int listener, int control, int said, struct lintel_seal_keys *keys)
 {
     /* As cmd_serve.c has it. */
     struct serve_settings settings = {.handler = "echo",
+                                      .keys = keys,
                                       .max_children = 64,
                                       .workers = 1,
                                       .max_connections = 10000,
@@ -125,6 +141,7 @@ struct peers {
     pid_t server;
     int control;
     int count;
+    struct lintel_seal_keys *keys[2]; /* responder, initiator; NULL: plain */
     struct lintel_stream **streams;
 };
 
@@ -157,7 +174,7 @@ static int start(struct peers *peers)
     if (peers->server == 0) {
         close(control[0]);
         close(said[0]);
-        serve(listener, control[1], said[1]);
+        serve(listener, control[1], said[1], peers->keys[0]);
     }
     close(listener);
     close(control[1]);
@@ -173,7 +190,11 @@ static int start(struct peers *peers)
 
 static int connect_all(struct peers *peers, int count)
 {
+    struct lintel_stream_options options = LINTEL_STREAM_OPTIONS_INIT;
+
+    options.seal_keys = peers->keys[1];
     for (; peers->count < count; peers->count++) {
+        struct lintel_stream **stream = &peers->streams[peers->count];
         int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
         if (fd < 0)
             return -1;
@@ -181,7 +202,8 @@ static int connect_all(struct peers *peers, int count)
             close(fd);
             return -1;
         }
-        if (lintel_stream_new(&peers->streams[peers->count], fd, fd, NULL, NULL) < 0)
+        if (lintel_stream_new(stream, fd, fd, &options, NULL) < 0 ||
+            (peers->keys[1] != NULL && lintel_stream_handshake(*stream, WAIT_MS) != 1))
             return -1;
     }
     return 0;
@@ -199,6 +221,21 @@ static int request(struct lintel_stream *stream, const void *payload, size_t siz
     return rc;
 }
 
+/* What is in use when it has not changed for so long: a server trims what has been quiet. */
+static size_t ask_settled(const struct peers *peers)
+{
+    size_t size = ask(peers), next;
+    uint64_t began = now_ms(), since = began;
+
+    while (now_ms() - since < QUIET_MS && now_ms() - began < WAIT_MS) {
+        next = ask(peers);
+        if (next != size)
+            since = now_ms();
+        size = next;
+    }
+    return size;
+}
+
 /* Connections are accepted in order: when the last one is answered, all are there. */
 static int measure(struct peers *peers, int count, struct idle *out)
 {
@@ -208,7 +245,7 @@ static int measure(struct peers *peers, int count, struct idle *out)
 
     if (connect_all(peers, count) < 0 || request(peers->streams[count - 1], payload, SMALL) < 0)
         return -1;
-    fresh = ask(peers);
+    fresh = peers->keys[0] != NULL ? ask_settled(peers) : ask(peers);
     for (int i = 0; i < count; i++)
         if (request(peers->streams[i], payload, SMALL) < 0)
             return -1;
@@ -237,27 +274,41 @@ static int may_open(int descriptors)
     return limit.rlim_cur >= (rlim_t)descriptors + SPARE_FDS;
 }
 
-int idle_measure(int connections, struct idle *out)
+static int run(struct peers *peers, int connections, struct idle *out)
 {
-    struct peers peers = {.server = -1};
     int status, rc = -1;
 
-    if (!may_open(connections))
-        return 1;
-    peers.streams = calloc((size_t)connections, sizeof(struct lintel_stream *));
-    if (peers.streams == NULL)
-        return -1;
-    if (start(&peers) == 0)
-        rc = measure(&peers, connections, out);
-    for (int i = 0; i < peers.count; i++)
-        lintel_stream_close(peers.streams[i]);
-    free(peers.streams);
-    if (peers.server > 0) {
-        (void)kill(peers.server, SIGTERM);
-        if (waitpid(peers.server, &status, 0) != peers.server || status != 0)
-            rc = -1;
-        close(peers.control);
+    if (start(peers) == 0)
+        rc = measure(peers, connections, out);
+    for (int i = 0; i < peers->count; i++) {
+        (void)!lintel_stream_shutdown(peers->streams[i], 0);
+        lintel_stream_close(peers->streams[i]);
     }
+    if (peers->server > 0) {
+        (void)kill(peers->server, SIGTERM);
+        if (waitpid(peers->server, &status, 0) != peers->server || status != 0)
+            rc = -1;
+        close(peers->control);
+    }
+    return rc;
+}
+
+int idle_measure(int connections, int sealed, struct idle *out)
+{
+    struct peers peers = {.server = -1};
+    int rc;
+
+    if (!may_open(connections) || (sealed && !lintel_has("sodium")))
+        return 1;
+    for (int side = 0; side < 2 && sealed; side++)
+        peers.keys[side] = keys_of(side == 0 ? LINTEL_SEAL_RESPONDER : LINTEL_SEAL_INITIATOR);
+    peers.streams = calloc((size_t)connections, sizeof(struct lintel_stream *));
+    rc = peers.streams != NULL && (!sealed || (peers.keys[0] != NULL && peers.keys[1] != NULL))
+             ? run(&peers, connections, out)
+             : -1;
+    free(peers.streams);
+    lintel_seal_keys_free(peers.keys[0]);
+    lintel_seal_keys_free(peers.keys[1]);
     return rc;
 }
 

@@ -559,6 +559,152 @@ static void client_releases_a_payload_exactly_once(void **state)
     }
 }
 
+/* ---- over a sealed stream -------------------------------------------------------------------- */
+
+/* A client and a peer with a stream, who have shaken hands. Returns 0 where there are no seals. */
+struct sealed {
+    struct lintel_seal_keys *keys[2]; /* initiator, responder */
+    struct lintel_client *client;
+    struct lintel_stream *peer;
+};
+
+static int open_sealed(struct sealed *sealed)
+{
+    static const char text[] = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8= pair\n";
+    struct lintel_stream_options options = LINTEL_STREAM_OPTIONS_INIT;
+    struct lintel_seal_keys_options with = LINTEL_SEAL_KEYS_OPTIONS_INIT;
+    int fd, a = 0, b = 0;
+
+    if (!lintel_has("sodium"))
+        return 0;
+    for (int side = 0; side < 2; side++) {
+        with.role = side == 0 ? LINTEL_SEAL_INITIATOR : LINTEL_SEAL_RESPONDER;
+        with.psk = (struct lintel_seal_text){text, strlen(text), "psk"};
+        assert_int_equal(lintel_seal_keys_new(&sealed->keys[side], &with, NULL), LINTEL_OK);
+    }
+    options.seal_keys = sealed->keys[0];
+    sealed->client = client_and_peer(&fd, &options, NULL);
+    options.seal_keys = sealed->keys[1];
+    assert_int_equal(lintel_stream_new(&sealed->peer, fd, fd, &options, NULL), LINTEL_OK);
+    for (int i = 0; i < 10 && (a != 1 || b != 1); i++) {
+        a = lintel_stream_handshake(lintel_client_stream(sealed->client), 0);
+        b = lintel_stream_handshake(sealed->peer, 0);
+    }
+    assert_int_equal(a, 1);
+    assert_int_equal(b, 1);
+    return 1;
+}
+
+static void close_sealed(struct sealed *sealed)
+{
+    lintel_client_close(sealed->client);
+    lintel_stream_close(sealed->peer);
+    lintel_seal_keys_free(sealed->keys[0]);
+    lintel_seal_keys_free(sealed->keys[1]);
+}
+
+/* The peer answers every request that has come, the last one first. */
+static void sealed_peer_replies(struct sealed *sealed, int count)
+{
+    struct lintel_message message;
+    uint32_t ids[8];
+
+    for (int i = 0; i < count; i++) {
+        assert_int_equal(lintel_stream_recv_message(sealed->peer, &message, 0), 1);
+        ids[i] = message.header.id;
+    }
+    while (count-- > 0) {
+        struct lintel_header header = {LINTEL_REPLY, 7, ids[count], NULL};
+        assert_int_equal(lintel_stream_send(sealed->peer, &header, "R", 1, 0), LINTEL_OK);
+    }
+    assert_int_equal(lintel_stream_flush(sealed->peer, 0), 1);
+}
+
+static void client_calls_over_a_sealed_stream(void **state)
+{
+    struct sealed sealed;
+
+    (void)state;
+    if (!open_sealed(&sealed))
+        skip();
+    for (uint32_t round = 0; round < 2; round++) {
+        for (int i = 0; i < 3; i++)
+            start(sealed.client, "a", 0);
+        flush(sealed.client);
+        sealed_peer_replies(&sealed, 3);
+        for (uint32_t i = 3; i > 0; i--)
+            expect_reply(sealed.client, 3 * round + i, "R");
+    }
+    expect_nothing(sealed.client, 0);
+    assert_int_equal(lintel_client_calls(sealed.client), 0);
+    close_sealed(&sealed);
+}
+
+/* Whatever ends the session without a word, calls that went out have an unknown outcome. */
+static void client_ends_calls_with_a_broken_seal(void **state)
+{
+    enum { CUT, CUT_BYE, LAST, PLAIN, CASES };
+    static const struct {
+        int status;
+        const char *text;
+    } expected[CASES] = {
+        [CUT] = {LINTEL_E_TRUNCATED, "without a last record"},
+        [CUT_BYE] = {LINTEL_E_SEAL, "a plain frame in a sealed session"},
+        [LAST] = {LINTEL_E_END, "call 1 (perhaps handled): "},
+        [PLAIN] = {LINTEL_E_SEAL, "not a record"},
+    };
+    struct lintel_call call = call_of("late", 0);
+    struct sealed sealed;
+
+    (void)state;
+    for (int i = 0; i < CASES; i++) {
+        if (!open_sealed(&sealed))
+            skip();
+        start(sealed.client, "a", 0);
+        start(sealed.client, "b", 0);
+        flush(sealed.client);
+        start(sealed.client, "c", 0);
+        int fd = lintel_stream_out_fd(sealed.peer);
+        if (i == CUT_BYE)
+            peer_says_bye(fd, 0, 0);
+        if (i == PLAIN)
+            peer_replies(fd, 1, "forged");
+        if (i == LAST)
+            assert_int_equal(lintel_stream_shutdown(sealed.peer, 0), 1);
+        else
+            assert_int_equal(shutdown(fd, SHUT_WR), 0);
+        expect_failed(sealed.client, 1, expected[i].status, LINTEL_CALL_UNKNOWN);
+        expect_text(sealed.client, expected[i].status, expected[i].text);
+        expect_failed(sealed.client, 2, expected[i].status, LINTEL_CALL_UNKNOWN);
+        expect_failed(sealed.client, 3, expected[i].status, LINTEL_CALL_NOT_SENT);
+        expect_nothing(sealed.client, expected[i].status);
+        assert_true(lintel_client_start(sealed.client, NULL, &call, 0) < 0);
+        close_sealed(&sealed);
+    }
+}
+
+/* An inner BYE says what was taken, and is believed. */
+static void client_believes_a_bye_inside_of_a_seal(void **state)
+{
+    struct lintel_message message;
+    struct sealed sealed;
+
+    (void)state;
+    if (!open_sealed(&sealed))
+        skip();
+    start(sealed.client, "a", 0);
+    flush(sealed.client);
+    assert_int_equal(lintel_stream_recv_message(sealed.peer, &message, 0), 1);
+    start(sealed.client, "b", 0);
+    flush(sealed.client);
+    assert_int_equal(lintel_stream_bye(sealed.peer, LINTEL_BYE_DRAINING, 0), 1);
+    expect_failed(sealed.client, 1, LINTEL_E_REFUSED, LINTEL_CALL_UNKNOWN);
+    expect_text(sealed.client, LINTEL_E_REFUSED, "the peer said BYE 1");
+    expect_failed(sealed.client, 2, LINTEL_E_REFUSED, LINTEL_CALL_NOT_HANDLED);
+    expect_nothing(sealed.client, LINTEL_E_REFUSED);
+    close_sealed(&sealed);
+}
+
 /* ---- a lost connection ----------------------------------------------------------------------- */
 
 /* Three calls of which two are written. */
@@ -1198,6 +1344,9 @@ int main(void)
         cmocka_unit_test_setup(client_survives_every_failing_allocation, setup),
         cmocka_unit_test_setup(client_survives_every_failing_system_call, setup),
         cmocka_unit_test_setup(client_calls_refuse_null, setup),
+        cmocka_unit_test_setup(client_calls_over_a_sealed_stream, setup),
+        cmocka_unit_test_setup(client_ends_calls_with_a_broken_seal, setup),
+        cmocka_unit_test_setup(client_believes_a_bye_inside_of_a_seal, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

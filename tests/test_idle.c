@@ -28,7 +28,7 @@ static void idle_connections_are_cheap_before_and_after_a_burst(void **state)
     if (preload != NULL && strstr(preload, "vgpreload") != NULL)
         skip();
     alarm(WATCHDOG_SECONDS);
-    rc = idle_measure(CONNECTIONS, &idle);
+    rc = idle_measure(CONNECTIONS, 0, &idle);
     if (rc > 0)
         skip();
     assert_int_equal(rc, 0);
@@ -39,10 +39,30 @@ static void idle_connections_are_cheap_before_and_after_a_burst(void **state)
     alarm(0);
 }
 
+static void a_seal_adds_little_to_an_idle_connection(void **state)
+{
+    const char *preload = getenv("LD_PRELOAD");
+    struct idle plain, sealed;
+
+    (void)state;
+    if (preload != NULL && strstr(preload, "vgpreload") != NULL)
+        skip();
+    alarm(WATCHDOG_SECONDS);
+    if (idle_measure(CONNECTIONS, 0, &plain) > 0 || idle_measure(CONNECTIONS, 1, &sealed) > 0)
+        skip();
+    print_message("a seal adds %.1f bytes a connection, %.1f after a burst\n",
+                  sealed.fresh - plain.fresh, sealed.again - plain.again);
+    assert_true(sealed.fresh - plain.fresh > 64); /* two keys */
+    assert_true(sealed.fresh - plain.fresh <= LIMIT);
+    assert_true(sealed.again - plain.again <= LIMIT);
+    alarm(0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(idle_connections_are_cheap_before_and_after_a_burst),
+        cmocka_unit_test(a_seal_adds_little_to_an_idle_connection),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
