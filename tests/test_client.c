@@ -2,6 +2,7 @@
  */
 #include "config.h"
 #include "lintel/client.h"
+#include "lintel/lintel.h"
 
 #include "wrap.h"
 
