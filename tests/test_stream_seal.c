@@ -7,6 +7,7 @@
 #include "util.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -561,6 +562,12 @@ static void sealed_stream_tells_the_ways_to_end(void **state)
             rc = lintel_stream_recv(stream, &frame, 0);
         assert_int_equal(rc, cases[i].status);
         assert_int_equal(lintel_stream_recv(stream, &frame, 0), cases[i].status);
+        /* A truncation is not answered, nor is a failure. */
+        raw.count = 0;
+        if (cases[i].status != LINTEL_E_END)
+            assert_int_equal(lintel_stream_bye(stream, LINTEL_BYE_MALFORMED, 0), cases[i].status);
+        while (cases[i].tail == 0 && recv(raw.fd, raw.in, sizeof raw.in, MSG_DONTWAIT) > 0)
+            fail_msg("case %zu is answered", i);
         close_raw(&raw, stream, keys, &memory);
     }
 }
@@ -754,6 +761,218 @@ static void sealed_stream_does_not_spin_in_the_handshake(void **state)
     close_world(&world);
 }
 
+/* ---- with other options ---------------------------------------------------------------------- */
+
+/* The same options on both sides but for the keys. */
+static void open_with(struct world *world, struct lintel_stream_options options)
+{
+    struct lintel_error error;
+    int fds[2];
+
+    make_pair(fds);
+    failing_init(&world->memory);
+    options.allocator = &world->memory.allocator;
+    world->a_keys = psk(LINTEL_SEAL_INITIATOR, LINTEL_SEAL_ENCRYPT, shared_text);
+    world->b_keys = psk(LINTEL_SEAL_RESPONDER, LINTEL_SEAL_ENCRYPT, shared_text);
+    options.seal_keys = world->a_keys;
+    if (lintel_stream_new(&world->a, fds[0], fds[0], &options, &error) != LINTEL_OK)
+        fail_msg("%s", error.text);
+    options.seal_keys = world->b_keys;
+    if (lintel_stream_new(&world->b, fds[1], fds[1], &options, &error) != LINTEL_OK)
+        fail_msg("%s", error.text);
+    shake_hands(world);
+}
+
+/* Pieces of frames with a trailer, which records cut anywhere. */
+static void sealed_stream_gives_pieces_of_a_foreign_layout(void **state)
+{
+    static const size_t sizes[] = {0, 1, 65511, 65512, 65519, 300000};
+    struct lintel_stream_options options = LINTEL_STREAM_OPTIONS_INIT;
+    struct lintel_layout *layout = make_layout("amqp");
+    const struct lintel_frame like = {.header = (const uint8_t *)"\3\0\7\0\0\0",
+                                      .header_size = 7,
+                                      .trailer = (const uint8_t *)"\xce",
+                                      .trailer_size = 1};
+    const struct lintel_header header = {.like = &like};
+    uint8_t *payload = pattern(300000), *got = malloc(300000);
+    struct lintel_piece pieces[4];
+    struct world world;
+
+    (void)state;
+    options.layout = layout;
+    open_with(&world, options);
+    assert_non_null(got);
+    for (size_t i = 0; i < COUNT(sizes); i++) {
+        size_t size = 0;
+        int last = 0, rc;
+        assert_int_equal(lintel_stream_send(world.a, &header, payload, sizes[i], 0), LINTEL_OK);
+        for (int turns = 0; !last && turns < 100000; turns++) {
+            (void)!lintel_stream_flush(world.a, 0);
+            rc = lintel_stream_recv_pieces(world.b, pieces, COUNT(pieces), 0);
+            assert_true(rc >= 0);
+            for (int p = 0; p < rc; p++) {
+                assert_int_equal(pieces[p].position, size);
+                memcpy(got + size, pieces[p].bytes, pieces[p].size);
+                size += pieces[p].size;
+                last = pieces[p].last;
+                if (last)
+                    assert_int_equal(pieces[p].trailer[0], 0xce);
+            }
+        }
+        assert_true(last);
+        assert_int_equal(size, sizes[i]);
+        assert_memory_equal(got, payload, size);
+    }
+    close_world(&world);
+    lintel_layout_free(layout);
+    free(payload);
+    free(got);
+}
+
+static void note_trace(void *user, char direction, const struct lintel_frame *frame)
+{
+    char *text = user;
+    size_t used = strlen(text);
+
+    snprintf(text + used, 200 - used, "%c%zu ", direction, frame->length);
+}
+
+/* The hook sees the frames, not the records. */
+static void sealed_stream_shows_inner_frames_to_the_hook(void **state)
+{
+    struct lintel_stream_options options = LINTEL_STREAM_OPTIONS_INIT;
+    char text[200] = "";
+    struct world world;
+
+    (void)state;
+    options.trace = note_trace;
+    options.trace_user = text;
+    open_with(&world, options);
+    assert_string_equal(text, "");
+    assert_int_equal(lintel_stream_send(world.a, &request, "four", 4, 0), LINTEL_OK);
+    expect_message(world.a, world.b, "four", 4);
+    assert_int_equal(lintel_stream_shutdown(world.a, 0), 1);
+    assert_string_equal(text, ">4 <4 ");
+    close_world(&world);
+}
+
+/* A record that comes in drips has the time of a frame, from its first byte. */
+static void sealed_record_that_drips_is_cut(void **state)
+{
+    struct lintel_stream_options options = LINTEL_STREAM_OPTIONS_INIT;
+    struct lintel_frame frame;
+    struct world world;
+    int rc = 0;
+
+    (void)state;
+    wrap_clock(1000);
+    options.frame_timeout_ms = 1000;
+    open_with(&world, options);
+    assert_int_equal(lintel_stream_recv(world.b, &frame, 0), 0);
+    assert_int_equal(lintel_stream_send(world.a, &request, "drip", 4, 0), LINTEL_OK);
+    for (int i = 0; i < 30 && rc == 0; i++) {
+        int drips[] = {1, -EAGAIN};
+        wrap_script(WRAP_SENDMSG, drips, COUNT(drips), -EAGAIN);
+        (void)!lintel_stream_flush(world.a, 0);
+        rc = lintel_stream_recv(world.b, &frame, 0);
+        assert_true(i < 11 || rc != 0);
+        wrap_clock_advance(100);
+    }
+    assert_int_equal(rc, LINTEL_E_TIMEOUT);
+    close_world(&world);
+}
+
+/* What is over a limit inside is that, whatever carries it; the peer is told inside. */
+static void sealed_stream_keeps_the_limits_of_messages(void **state)
+{
+    struct lintel_stream_options options = LINTEL_STREAM_OPTIONS_INIT;
+    static const struct lintel_header more = {LINTEL_MORE, 7, 5, NULL};
+    struct lintel_message message;
+    static uint8_t payload[3000];
+    struct world world;
+    uint32_t reason;
+
+    (void)state;
+    options.max_message = 5000;
+    options.max_frame = 4000;
+    open_with(&world, options);
+    assert_int_equal(lintel_stream_send(world.a, &more, payload, 3000, 0), LINTEL_OK);
+    assert_int_equal(lintel_stream_send(world.a, &request, payload, 3000, 0), LINTEL_OK);
+    assert_int_equal(carry(world.a, world.b, &message), LINTEL_E_TOO_LARGE);
+    assert_int_equal(carry(world.b, world.a, &message), LINTEL_E_REFUSED);
+    assert_int_equal(lintel_stream_peer_bye(world.a, &reason, NULL), 1);
+    assert_int_equal(reason, LINTEL_BYE_TOO_LARGE);
+    close_world(&world);
+}
+
+/* A send that waits receives ahead no more than the budget. */
+static void sealed_stream_receives_ahead_within_its_budget(void **state)
+{
+    struct lintel_stream_options options = LINTEL_STREAM_OPTIONS_INIT;
+    static uint8_t payload[200000];
+    struct world world;
+    int rc;
+
+    (void)state;
+    options.max_memory = 300000;
+    options.max_frame = sizeof payload;
+    open_with(&world, options);
+    wrap_clock(1000);
+    for (int i = 0; i < 20; i++) {
+        (void)!lintel_stream_send(world.b, &request, payload, sizeof payload, 0);
+        (void)!lintel_stream_flush(world.b, 0);
+        rc = lintel_stream_send(world.a, &request, payload, sizeof payload, 20);
+        assert_true(rc == LINTEL_OK || rc == LINTEL_E_TIMEOUT);
+        (void)!lintel_stream_flush(world.a, 20);
+    }
+    /* Of 4 MB that are sent to it: the budget, doubled to a capacity, and what it sends itself. */
+    assert_true(lintel_stream_memory(world.a) < 1500000);
+    close_world(&world);
+}
+
+/* Two pipes in the place of a socket. */
+static void sealed_stream_works_over_pipes(void **state)
+{
+    struct lintel_stream_options options = LINTEL_STREAM_OPTIONS_INIT;
+    struct lintel_frame frame;
+    struct world world;
+    int there[2], back[2], rc = 0;
+
+    (void)state;
+    assert_int_equal(pipe(there), 0);
+    assert_int_equal(pipe(back), 0);
+    failing_init(&world.memory);
+    options.allocator = &world.memory.allocator;
+    world.a_keys = psk(LINTEL_SEAL_INITIATOR, LINTEL_SEAL_MAC, shared_text);
+    world.b_keys = psk(LINTEL_SEAL_RESPONDER, LINTEL_SEAL_MAC, shared_text);
+    options.seal_keys = world.a_keys;
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(fcntl(there[i], F_SETFL, O_NONBLOCK), 0);
+        assert_int_equal(fcntl(back[i], F_SETFL, O_NONBLOCK), 0);
+    }
+    assert_int_equal(lintel_stream_new(&world.a, back[0], there[1], &options, NULL), LINTEL_OK);
+    options.seal_keys = world.b_keys;
+    assert_int_equal(lintel_stream_new(&world.b, there[0], back[1], &options, NULL), LINTEL_OK);
+    shake_hands(&world);
+    uint8_t *payload = pattern(500000);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(lintel_stream_send_message(world.a, &request, payload, 500000, 0),
+                         LINTEL_OK);
+        expect_message(world.a, world.b, payload, 500000);
+        assert_int_equal(lintel_stream_send_message(world.b, &request, payload, 500000, 0),
+                         LINTEL_OK);
+        expect_message(world.b, world.a, payload, 500000);
+    }
+    assert_int_equal(lintel_stream_shutdown(world.a, 0), 1);
+    while (rc == 0)
+        rc = lintel_stream_recv(world.b, &frame, 0);
+    assert_int_equal(rc, LINTEL_E_END);
+    assert_int_equal(lintel_stream_shutdown(world.b, 0), 1);
+    assert_int_equal(lintel_stream_recv(world.a, &frame, 0), LINTEL_E_END);
+    close_world(&world);
+    free(payload);
+}
+
 /* ---- processes ------------------------------------------------------------------------------- */
 
 static void sealed_stream_is_of_one_process(void **state)
@@ -943,6 +1162,12 @@ int main(void)
         cmocka_unit_test_setup(sealed_client_never_falls_back, setup),
         cmocka_unit_test_setup(sealed_handshake_has_a_deadline, setup),
         cmocka_unit_test_setup(sealed_stream_does_not_spin_in_the_handshake, setup),
+        cmocka_unit_test_setup(sealed_stream_gives_pieces_of_a_foreign_layout, setup),
+        cmocka_unit_test_setup(sealed_stream_shows_inner_frames_to_the_hook, setup),
+        cmocka_unit_test_setup(sealed_record_that_drips_is_cut, setup),
+        cmocka_unit_test_setup(sealed_stream_keeps_the_limits_of_messages, setup),
+        cmocka_unit_test_setup(sealed_stream_receives_ahead_within_its_budget, setup),
+        cmocka_unit_test_setup(sealed_stream_works_over_pipes, setup),
         cmocka_unit_test_setup(sealed_stream_is_of_one_process, setup),
         cmocka_unit_test_setup(sealed_stream_is_cheap_when_idle, setup),
         cmocka_unit_test_setup(sealed_stream_grows_with_what_arrives, setup),
