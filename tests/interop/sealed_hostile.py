@@ -246,10 +246,12 @@ def try_slow(ring, where, kind, mode):
         keys = ring.initiator(kind, mode)
         for name, act in (('silence', lambda line: None), ('half a message', lambda line: line.raw(line.session.hello()[:30])),
                           ('no record 0', lambda line: line.greet())):
+            seen = len(program.said(1))
             line = open_line(program.endpoint, keys)
             act(line)
             line.rest()
             line.close()
+            program.wait_for_more(seen)
             check('a slow handshake, ' + where, name, bye(3).hex(), without_answer(line).hex())
         program.end()
         check('a slow handshake', 'lines', 3, program.err.count('\n'))
