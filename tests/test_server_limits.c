@@ -20,7 +20,7 @@
 
 #include "world.h"
 
-enum { SHORT_MS = 20 };
+enum { SHORT_MS = 20, SERVED_MS = 50 * SHORT_MS }; /* the latter: something comes first */
 
 /* ---- helpers --------------------------------------------------------------------------------- */
 
@@ -115,14 +115,14 @@ static void idle_connection_is_told(void **state)
     struct world world;
 
     (void)state;
-    options.idle_timeout_ms = SHORT_MS;
+    options.idle_timeout_ms = SERVED_MS;
     world_open(&world, echo, &options);
     stream = new_client(&world);
     expect_served(&world, stream);
     expect_ended(&world, stream, LINTEL_BYE_IDLE, 77);
     lintel_stream_close(stream);
     turn_until_finished(&world, 1);
-    expect_text(&world, LINTEL_E_TIMEOUT, "idle for 20 ms");
+    expect_text(&world, LINTEL_E_TIMEOUT, "idle for 1000 ms");
     assert_int_equal(counts(&world).cut_idle, 1);
     world_close(&world);
 }
@@ -833,7 +833,7 @@ static void every_deadline_is_kept_among_many(void **state)
     int closed = 0;
 
     (void)state;
-    options.idle_timeout_ms = 5 * SHORT_MS;
+    options.idle_timeout_ms = 2 * SERVED_MS;
     world_open(&world, echo, &options);
     for (int i = 0; i < PEERS; i++) {
         streams[i] = new_client(&world);
