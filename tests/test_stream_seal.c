@@ -1125,6 +1125,41 @@ static void sealed_stream_survives_every_failing_allocation(void **state)
     lintel_seal_keys_free(b);
 }
 
+/* The caller's memory is his again when send returns, whatever failed in it: a frame that was not
+ * taken does not go out, and one that was goes out as it was. */
+static void sealed_send_without_memory_keeps_no_payload(void **state)
+{
+    enum { SIZE = 40000 };
+    uint8_t *payload = pattern(SIZE), *copy = malloc(SIZE);
+    int taken = 0, refused = 0;
+
+    (void)state;
+    for (long n = 1; n < 8; n++) {
+        struct lintel_message message;
+        struct world world;
+        int rc;
+        open_world(&world, LINTEL_SEAL_ENCRYPT);
+        shake_hands(&world);
+        memcpy(copy, payload, SIZE);
+        world.memory.fail_at = world.memory.calls + n;
+        rc = lintel_stream_send(world.a, &request, copy, SIZE, 0);
+        world.memory.fail_at = 0;
+        memset(copy, 0, SIZE);
+        taken += rc == LINTEL_OK;
+        refused += rc == LINTEL_E_NOMEM;
+        if (rc == LINTEL_OK)
+            expect_message(world.a, world.b, payload, SIZE);
+        else
+            assert_int_equal(lintel_stream_queued(world.a), 0);
+        assert_int_equal(lintel_stream_bye(world.a, LINTEL_BYE_DONE, 0), 1);
+        assert_int_equal(carry(world.a, world.b, &message), LINTEL_E_END);
+        close_world(&world);
+    }
+    assert_true(taken > 0 && refused > 0);
+    free(payload);
+    free(copy);
+}
+
 static void sealed_stream_takes_no_descriptors(void **state)
 {
     struct lintel_seal_keys *keys = psk(LINTEL_SEAL_INITIATOR, LINTEL_SEAL_ENCRYPT, shared_text);
@@ -1179,6 +1214,7 @@ int main(void)
         cmocka_unit_test_setup(sealed_stream_is_cheap_when_idle, setup),
         cmocka_unit_test_setup(sealed_stream_grows_with_what_arrives, setup),
         cmocka_unit_test_setup(sealed_stream_survives_every_failing_allocation, setup),
+        cmocka_unit_test_setup(sealed_send_without_memory_keeps_no_payload, setup),
         cmocka_unit_test_setup(sealed_stream_takes_no_descriptors, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -368,8 +368,9 @@ static int send_by_reference(struct lintel_stream *s, const struct lintel_header
     }
     if (lintelp_queue_size(&s->work->queue) < write_from || (timeout_ms == 0 && s->work->blocked))
         return LINTEL_OK;
+    /* A failure that does not stay, of memory to seal with, leaves it queued. */
     rc = flush(s, timeout_ms);
-    return rc < 0 && rc != LINTEL_E_TIMEOUT ? not_taken(s, wire, rc) : LINTEL_OK;
+    return rc < 0 && s->out_status < 0 ? not_taken(s, wire, rc) : LINTEL_OK;
 }
 
 /*
