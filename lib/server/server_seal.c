@@ -62,7 +62,9 @@ static void handshake_failed(struct lintel_connection *connection, int status)
     connection->server->counters.not_sealed++;
     lintel_stream_error(connection->stream, &error);
     lintelp_connection_end(connection, status, BYE_NONE, error.status == status ? &error : NULL);
-    if (status == LINTEL_E_RESET || status == LINTEL_E_SYSTEM || status == LINTEL_E_CLOSED)
+    /* Without memory for a HELLO it would wait for a peer that waits for it. */
+    if (status == LINTEL_E_RESET || status == LINTEL_E_SYSTEM || status == LINTEL_E_CLOSED ||
+        status == LINTEL_E_NOMEM)
         connection->broken = 1;
 }
 
