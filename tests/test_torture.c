@@ -19,6 +19,7 @@
 #include "config.h"
 
 #include "exchange.h"
+#include "lintel/seal.h"
 #include "util.h"
 #include "wrap.h"
 #include "wrap_uv.h"
@@ -432,6 +433,35 @@ static void exchange_of_pieces_in_another_layout(void **state)
     torture(&way);
 }
 
+static struct lintel_seal_keys *keys_of(enum lintel_seal_role role, const char *text)
+{
+    struct lintel_seal_keys_options options = LINTEL_SEAL_KEYS_OPTIONS_INIT;
+    struct lintel_seal_keys *keys;
+
+    options.role = role;
+    options.psk = (struct lintel_seal_text){text, strlen(text), "psk"};
+    assert_int_equal(lintel_seal_keys_new(&keys, &options, NULL), LINTEL_OK);
+    return keys;
+}
+
+static void exchange_of_sealed_frames(void **state)
+{
+    struct exchange_way way = {.name = "sealed", .endpoint = socket_endpoint};
+    struct lintel_seal_keys *client, *server;
+    char text[LINTEL_SEAL_KEY_TEXT];
+    int rc = lintel_seal_key_new(text, NULL);
+
+    (void)state;
+    if (rc == LINTEL_E_UNSUPPORTED)
+        skip();
+    assert_int_equal(rc, LINTEL_OK);
+    way.client_keys = client = keys_of(LINTEL_SEAL_INITIATOR, text);
+    way.server_keys = server = keys_of(LINTEL_SEAL_RESPONDER, text);
+    torture(&way);
+    lintel_seal_keys_free(client);
+    lintel_seal_keys_free(server);
+}
+
 static void points_are_enough(void **state)
 {
     (void)state;
@@ -452,6 +482,7 @@ int main(void)
         cmocka_unit_test(exchange_over_pipes),
         cmocka_unit_test(exchange_in_another_layout),
         cmocka_unit_test(exchange_of_pieces_in_another_layout),
+        cmocka_unit_test(exchange_of_sealed_frames),
         cmocka_unit_test(points_are_enough),
     };
     char folder[] = "/tmp/lintel-torture-XXXXXX";

@@ -7,11 +7,15 @@
 #ifndef LINTEL_TESTS_EXCHANGE_H
 #define LINTEL_TESTS_EXCHANGE_H
 
+struct lintel_seal_keys;
+
 /* A way to have it. */
 struct exchange_way {
     const char *name;
-    const char *endpoint;   /* NULL: over pairs of pipes */
-    const char *layout;     /* NULL: lintel's own */
+    const char *endpoint; /* NULL: over pairs of pipes */
+    const char *layout;   /* NULL: lintel's own */
+    /* Of a sealed one, else NULL. */
+    const struct lintel_seal_keys *client_keys, *server_keys;
     unsigned pieces : 1;    /* the handler takes pieces, not frames */
     unsigned fds : 1;       /* a descriptor travels along */
     unsigned patient : 1;   /* the clients wait until a deadline; else they never wait */
