@@ -413,6 +413,21 @@ static void one_noise_vector(const char *from, const char *to)
     free(hash.data);
 }
 
+/* The file's third part: a key, and the one that follows it. */
+static void one_rekey_vector(const char *from)
+{
+    struct bytes key = json_hex(from, NULL, "k"), rekeyed = json_hex(from, NULL, "rekeyed");
+    struct lintelp_cipher cipher;
+
+    assert_int_equal(key.size, 32);
+    assert_int_equal(rekeyed.size, 32);
+    lintelp_cipher_initialize_key(&cipher, key.data);
+    lintelp_cipher_rekey(&cipher);
+    assert_memory_equal(cipher.k, rekeyed.data, 32);
+    free(key.data);
+    free(rekeyed.data);
+}
+
 static void noise_agrees_with_published_vectors(void **state)
 {
     const char *srcdir = getenv("srcdir");
@@ -435,6 +450,8 @@ static void noise_agrees_with_published_vectors(void **state)
         at++;
     }
     assert_int_equal(count, 2);
+    assert_non_null(strstr((char *)file.data, "\"rekey\""));
+    one_rekey_vector(strstr((char *)file.data, "\"rekey\""));
     free(file.data);
 }
 
