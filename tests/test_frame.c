@@ -251,6 +251,32 @@ static void frame_dump_is_one_line(void **state)
     expect_dump("http2", "000000 04 01 00000000", "#0 type 4 flags 1 stream 0 0 bytes");
 }
 
+/* A frame made by hand may lack what the decoder always finds: half a trailer is not sent. */
+static void frame_put_trailer_refuses_half_a_trailer(void **state)
+{
+    struct lintel_layout *layout = make_layout("amqp");
+    static const uint8_t bytes[] = {1, 0, 3, 0, 0, 0, 0, 0xCE}, wrong[] = {0xCF};
+    struct lintel_frame like = {.header = bytes, .header_size = 7};
+    struct lintel_header header = {.like = &like};
+    uint8_t out[16];
+    size_t size;
+    (void)state;
+    assert_int_equal(lintel_frame_encode(layout, out, sizeof out, &size, &header, "", 0, NULL),
+                     LINTEL_E_MALFORMED);
+    like.trailer = bytes + 7;
+    assert_int_equal(lintel_frame_encode(layout, out, sizeof out, &size, &header, "", 0, NULL),
+                     LINTEL_E_MALFORMED);
+    like.trailer_size = 1;
+    assert_int_equal(lintel_frame_encode(layout, out, sizeof out, &size, &header, "", 0, NULL),
+                     LINTEL_OK);
+    assert_int_equal(size, sizeof bytes);
+    assert_memory_equal(out, bytes, sizeof bytes);
+    like.trailer = wrong;
+    assert_int_equal(lintel_frame_encode(layout, out, sizeof out, &size, &header, "", 0, NULL),
+                     LINTEL_E_MALFORMED);
+    lintel_layout_free(layout);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -260,6 +286,7 @@ int main(void)
         cmocka_unit_test(frame_put_header_agrees_with_the_layout),
         cmocka_unit_test(frame_put_header_refuses),
         cmocka_unit_test(frame_dump_is_one_line),
+        cmocka_unit_test(frame_put_trailer_refuses_half_a_trailer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -131,7 +131,8 @@ LINTEL_API LINTEL_MUST_USE int lintel_frame_put_header(const struct lintel_layou
                                                        const struct lintel_header *header,
                                                        uint64_t length, struct lintel_error *error);
 
-/* The same for the trailer; *size is 0 in layouts without one. */
+/* The same for the trailer; *size is 0 in layouts without one. LINTEL_E_MALFORMED also where
+ * header->like has no whole trailer. */
 LINTEL_API LINTEL_MUST_USE int lintel_frame_put_trailer(const struct lintel_layout *layout,
                                                         void *out, size_t capacity, size_t *size,
                                                         const struct lintel_header *header,

@@ -195,6 +195,17 @@ int lintel_frame_put_header(const struct lintel_layout *layout, void *out, size_
     return put_lintel(out, capacity, header, length, error);
 }
 
+/* Whether a frame has a whole trailer of this layout: one made by hand may not. */
+static int has_trailer(const struct lintel_layout *layout, const struct lintel_frame *frame)
+{
+    struct lintelp_judgement j = {.header_size = frame->header_size, .length = frame->length};
+
+    return frame->trailer != NULL &&
+           lintelp_layout_judge_trailer(layout, &j, frame->trailer, frame->trailer_size) ==
+               LINTELP_FRAME &&
+           j.trailer_size == frame->trailer_size;
+}
+
 int lintel_frame_put_trailer(const struct lintel_layout *layout, void *out, size_t capacity,
                              size_t *size, const struct lintel_header *header,
                              struct lintel_error *error)
@@ -208,6 +219,9 @@ int lintel_frame_put_trailer(const struct lintel_layout *layout, void *out, size
         return LINTEL_OK;
     if (header->like == NULL)
         return lintel_layout_put_trailer(l, out, capacity, size, NULL, 0, error);
+    if (!has_trailer(l, header->like))
+        return lintelp_fail(error, LINTEL_E_MALFORMED, 0,
+                            "the frame to be like has no whole trailer of this layout");
     if (header->like->trailer_size > capacity)
         return lintelp_fail(error, LINTEL_E_SPACE, 0, "no room for a trailer");
     memcpy(out, header->like->trailer, header->like->trailer_size);
