@@ -317,19 +317,28 @@ static void linger(struct session *session)
         (void)!lintel_stream_linger(session->stream, -1);
 }
 
+static int left_until(int64_t deadline)
+{
+    int64_t left = deadline - tool_now_ms();
+    return deadline < 0 ? -1 : left > 0 ? (int)left : 0;
+}
+
 int session_end(struct session *session, int timeout_ms)
 {
     struct lintel_message message;
     struct lintel_error error;
     if (!session->keys || !session->stream)
         return TOOL_OK;
+    int64_t deadline = timeout_ms < 0 ? -1 : tool_now_ms() + timeout_ms;
     int rc = session->end_status;
     if (rc == LINTEL_OK && (rc = lintel_stream_shutdown(session->stream, timeout_ms)) >= 0)
         do
-            rc = lintel_stream_recv_message(session->stream, &message, timeout_ms);
+            rc = lintel_stream_recv_message(session->stream, &message, left_until(deadline));
         while (rc == 1);
     if (rc == LINTEL_E_END)
         return TOOL_OK;
+    if (rc == 0 || rc == LINTEL_E_TIMEOUT)
+        return tool_fail("the peer's last record did not come within %g s", timeout_ms / 1000.0);
     lintel_stream_error(session->stream, &error);
     return tool_fail("the peer's last record did not come: %s",
                      session->end_status != LINTEL_OK ? session->end_text : error.text);
