@@ -129,21 +129,22 @@ struct lintel_connection {
     struct lintel_request *held;            /* answers that wait for their turn, in order */
     struct lintel_error *error;             /* why it ends; NULL: status says all */
     /* Times are those of uv_now. */
-    uint64_t due;          /* it is looked at then; no later than its first deadline */
-    uint64_t since;        /* its last activity, or its shutdown */
-    uint64_t idle_since;   /* the last that counts for idling */
-    uint64_t frame_since;  /* the first byte of what has begun; 0: nothing has */
-    uint64_t paused_at;    /* when it began not to be read, and frame_since to stand still; 0: it
-                              does not */
-    uint64_t write_since;  /* the last progress of writing; 0: nothing is queued */
-    size_t kept_bytes;     /* of requests on the heap */
-    size_t held_bytes;     /* storage, after its last turn */
-    uint32_t place;        /* in the server's order of deadlines */
-    uint32_t sequence_in;  /* layouts without ids: place of the next request, */
-    uint32_t sequence_out; /* and of the next reply */
+    uint64_t due;         /* it is looked at then; no later than its first deadline */
+    uint64_t since;       /* its last activity, or its shutdown */
+    uint64_t idle_since;  /* the last that counts for idling */
+    uint64_t frame_since; /* the first byte of what has begun; 0: nothing has; while it stands
+                             still, 1 more than what has passed since then */
+    uint64_t write_since; /* the last progress of writing; 0: nothing is queued */
+    size_t kept_bytes;    /* of requests on the heap */
+    size_t held_bytes;    /* storage, after its last turn */
+    uint32_t place;       /* in the server's order of deadlines */
+    union {
+        uint32_t last_id;     /* lintel's layout: of the last request taken off the stream */
+        uint32_t sequence_in; /* layouts without ids: place of the next request */
+        uint32_t discarded;   /* bytes, while it lingers */
+    };
+    uint32_t sequence_out; /* layouts without ids: place of the next reply */
     uint32_t pending;      /* requests on the heap */
-    uint32_t last_id;      /* of the last request taken off the stream */
-    uint32_t discarded;    /* bytes, while it lingers */
     int16_t status;        /* why it ends */
     uint8_t phase;         /* enum phase */
     uint8_t bye;           /* why to say BYE at the end, or BYE_NONE */
@@ -161,6 +162,7 @@ struct lintel_connection {
     unsigned surplus : 1;    /* over max_connections */
     unsigned hasty : 1;      /* it does not linger */
     unsigned half_open : 1;  /* its handshake is not done */
+    unsigned paused : 1;     /* frame_since stands still: it is not read */
     unsigned fresh : 1;      /* what was begun became whole in this turn: it is another now */
 };
 

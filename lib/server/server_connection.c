@@ -335,6 +335,7 @@ static void shut_down(struct lintel_connection *connection)
         return;
     }
     connection->phase = PHASE_LINGER;
+    connection->discarded = 0;
     connection->again = 0;
     connection->since = uv_now(connection->server->loop);
 }

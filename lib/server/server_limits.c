@@ -110,7 +110,7 @@ static uint64_t frame_deadline(const struct lintel_connection *connection)
     const struct lintel_server *server = connection->server;
     uint64_t rate = server->min_rate, size;
 
-    if (connection->frame_since == 0 || connection->paused_at != 0 || server->frame_ms == NEVER)
+    if (connection->frame_since == 0 || connection->paused || server->frame_ms == NEVER)
         return NEVER;
     size = begun_size(connection);
     return after(connection->frame_since,
@@ -240,19 +240,17 @@ static void cut_late(struct lintel_connection *connection, uint64_t now)
 static void note_frame(struct lintel_connection *connection, uint64_t now)
 {
     if (!has_begun(connection) || connection->fresh)
-        connection->frame_since = connection->paused_at = 0;
+        connection->frame_since = connection->paused = 0;
     if (has_begun(connection) && connection->frame_since == 0)
         connection->frame_since = now;
     connection->fresh = 0;
     if (connection->frame_since == 0)
         return;
-    if (!lintelp_connection_may_read(connection)) {
-        if (connection->paused_at == 0)
-            connection->paused_at = now;
-    } else if (connection->paused_at != 0) {
-        connection->frame_since += now - connection->paused_at;
-        connection->paused_at = 0;
-    }
+    if (connection->paused == !lintelp_connection_may_read(connection))
+        return;
+    connection->frame_since = connection->paused ? now - (connection->frame_since - 1)
+                                                 : now - connection->frame_since + 1;
+    connection->paused = !connection->paused;
 }
 
 /* Count its storage anew. */
