@@ -28,7 +28,7 @@ static struct lintel_client *client_and_peer(int *peer, const struct lintel_stre
                                              const struct lintel_client_options *options)
 {
     struct lintel_stream *s;
-    struct lintel_client *client;
+    struct lintel_client *client = NULL;
     struct lintel_error error;
     int fds[2];
 

@@ -276,7 +276,7 @@ for where in tcp://127.0.0.1:0 "unix://$work/before"; do
     serve -H "$handler" "$([ -n "${where##tcp*}" ] && echo "unix://$work/s" || echo "$where")"
     soak '--split 3 --delay 1 --reset 1% --half-close 1%' 12 40
     soak '--split 1 --reset 2%' 6 40 --half-close
-    soak '--drop 1%' 4 40 --timeout 2
+    soak '--drop 1%' 4 40 --timeout 5
     kill "$server"
     wait "$server" || [ $? = 1 ] || die "the server ends with $?"
 done
