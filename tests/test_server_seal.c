@@ -433,7 +433,7 @@ static void sealed_server_bounds_handshakes_of_a_turn(void **state)
     struct lintel_server_options options = sealed_options();
     struct lintel_stream *streams[MANY];
     struct world world;
-    size_t before;
+    uint64_t before;
     int done = 0;
 
     (void)state;

@@ -168,7 +168,7 @@ static void change(const struct genuine *genuine, int to, struct wire *wire, siz
 
     switch (op & 7) {
     case 0: /* through, up to the end of a message */
-        size = genuine->ends[to][number % (uint64_t)genuine->count[to]];
+        size = genuine->ends[to][(size_t)number % (size_t)genuine->count[to]];
         if (size > *at) {
             append(wire, genuine->wire[to] + *at, size - *at);
             *at = size;
@@ -192,10 +192,10 @@ static void change(const struct genuine *genuine, int to, struct wire *wire, siz
         *at -= least(number, *at);
         break;
     case 5: /* to the place of a message */
-        *at = genuine->ends[to][number % (uint64_t)genuine->count[to]];
+        *at = genuine->ends[to][(size_t)number % (size_t)genuine->count[to]];
         break;
     case 6: /* a message of the other direction */
-        size = number % (uint64_t)genuine->count[!to];
+        size = (size_t)number % (size_t)genuine->count[!to];
         append(wire, genuine->wire[!to] + (size > 0 ? genuine->ends[!to][size - 1] : 0),
                genuine->ends[!to][size] - (size > 0 ? genuine->ends[!to][size - 1] : 0));
         break;
