@@ -9,6 +9,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+/* Octets of control data for so many descriptors. Where a message is aligned to 8 an odd number
+ * leaves room for one more; it is kept free everywhere, so that all machines count alike. */
+#define CONTROL_ROOM(count) CMSG_SPACE(((size_t)(count) + 1) / 2 * 2 * sizeof(int))
+
 /* ---- life ------------------------------------------------------------------------------------ */
 
 int lintelp_fds_prepare(struct lintel_stream *s, struct lintel_error *error)
@@ -116,7 +120,7 @@ ssize_t lintelp_fds_read(struct lintel_stream *s, void *out, size_t size, int wa
 {
     union {
         struct cmsghdr align;
-        uint8_t bytes[CMSG_SPACE(LINTEL_FDS_MAX * sizeof(int))];
+        uint8_t bytes[CONTROL_ROOM(LINTEL_FDS_MAX)];
     } control;
     struct iovec part = {out, size};
     struct msghdr message;
@@ -133,7 +137,7 @@ ssize_t lintelp_fds_read(struct lintel_stream *s, void *out, size_t size, int wa
     message.msg_iov = &part;
     message.msg_iovlen = 1;
     message.msg_control = control.bytes;
-    message.msg_controllen = CMSG_SPACE(s->work->fds->max_in * sizeof(int));
+    message.msg_controllen = CONTROL_ROOM(s->work->fds->max_in);
     got = lintelp_receive(&s->in, &message, wait);
     if (got > 0)
         keep(s, &message, (size_t)got);
