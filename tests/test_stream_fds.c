@@ -19,6 +19,7 @@
 
 #define POOL     6
 #define WIRE_MAX ((size_t)1 << 17)
+#define ROOM     4 /* what is received at a time by who takes 3 */
 
 static int setup(void **state)
 {
@@ -1090,6 +1091,48 @@ static const struct {
     {"an end behind all", {{{FDS_FRAME, 6}, 1, 1, 0, 0}, {{END}, 0, 0, 0, 0}}, 1, LINTEL_E_END, ""},
 };
 
+/* Whether this system says that it has cut descriptors off; qemu-user does not, and loses them. */
+static int cuts_are_told;
+
+static int find_out(void **state)
+{
+    uint8_t control[CMSG_SPACE(2 * sizeof(int))], byte = 0;
+    struct iovec part = {&byte, 1};
+    struct msghdr message;
+    struct cmsghdr *rights;
+    int pair[2], fds[POOL] = {0, 1, 2, 0, 1, 2};
+
+    (void)state;
+    memset(&message, 0, sizeof message);
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    message.msg_control = control;
+    message.msg_controllen = sizeof control;
+    make_pair(pair);
+    send_raw(pair[1], &byte, 1, fds, POOL);
+    assert_int_equal(recvmsg(pair[0], &message, MSG_CMSG_CLOEXEC), 1);
+    cuts_are_told = (message.msg_flags & MSG_CTRUNC) != 0;
+    if (!cuts_are_told)
+        print_message("more than %d at a time: left out, this system does not tell it\n", ROOM);
+    rights = CMSG_FIRSTHDR(&message);
+    assert_non_null(rights);
+    for (size_t i = 0; i < (rights->cmsg_len - CMSG_LEN(0)) / sizeof(int); i++) {
+        memcpy(fds, CMSG_DATA(rights) + i * sizeof(int), sizeof(int));
+        close(fds[0]);
+    }
+    close(pair[0]);
+    close(pair[1]);
+    return 0;
+}
+
+static int can_be_told(size_t index)
+{
+    for (size_t i = 0; i < COUNT(lies[index].steps); i++)
+        if (lies[index].steps[i].fds > ROOM && !cuts_are_told)
+            return 0;
+    return 1;
+}
+
 static void tell_lie(size_t index, int peer, const struct pool *pool)
 {
     for (size_t i = 0; i < 4 && lies[index].steps[i].frames[0] != 0; i++) {
@@ -1131,7 +1174,7 @@ static void fds_that_are_not_as_announced_are_an_error(void **state)
     (void)state;
     open_pool(&pool);
     for (size_t i = 0; i < COUNT(lies); i++)
-        for (int way = 0; way < 12; way++) {
+        for (int way = 0; way < 12 && can_be_told(i); way++) {
             static const int cuts[] = {0, 1, 13};
             struct lintel_stream_options options = taking(3);
             struct lintel_stream *stream;
@@ -1163,7 +1206,7 @@ static void fds_that_are_not_as_announced_are_answered_with_a_bye(void **state)
     (void)state;
     open_pool(&pool);
     for (size_t i = 0; i < COUNT(lies); i++)
-        for (int pieces = 0; pieces < 2; pieces++) {
+        for (int pieces = 0; pieces < 2 && can_be_told(i); pieces++) {
             struct lintel_stream_options options = taking(3);
             struct lintel_message_piece piece;
             struct lintel_message message;
@@ -1631,5 +1674,5 @@ int main(void)
     };
 
     alarm(300); /* a watchdog: a deadlock ends the test */
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, find_out, NULL);
 }
