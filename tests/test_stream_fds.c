@@ -1096,7 +1096,8 @@ static int cuts_are_told;
 
 static int find_out(void **state)
 {
-    uint8_t control[CMSG_SPACE(2 * sizeof(int))], byte = 0;
+    _Alignas(struct cmsghdr) uint8_t control[CMSG_SPACE(2 * sizeof(int))];
+    uint8_t byte = 0;
     struct iovec part = {&byte, 1};
     struct msghdr message;
     struct cmsghdr *rights;
