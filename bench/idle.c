@@ -108,22 +108,7 @@ static void *answer(void *argument)
 
 static _Noreturn void serve(int listener, int control, int said, struct lintel_seal_keys *keys)
 {
-    /* As cmd_serve.c has it. */
-    struct serve_settings settings = {.handler = "echo",
-                                      .keys = keys,
-                                      .max_children = 64,
-                                      .workers = 1,
-                                      .max_connections = 10000,
-                                      .max_message = LINTEL_MESSAGE_LIMIT,
-                                      .max_queue = 1024 * 1024,
-                                      .max_pending = 64,
-                                      .max_memory = (uint64_t)1 << 30,
-                                      .min_rate = 64 * 1024,
-                                      .frame_timeout_ms = 10000,
-                                      .write_timeout_ms = 30000,
-                                      .idle_timeout_ms = 300000,
-                                      .drain_timeout_ms = 5000,
-                                      .handshake_timeout_ms = 5000};
+    struct serve_settings settings = {SERVE_DEFAULTS, .keys = keys};
     char endpoint[32] = "fd://", *argv[] = {endpoint, NULL};
     pthread_t thread;
 

@@ -5,7 +5,6 @@
 
 #include "lintel/lintel.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -21,18 +20,6 @@ static int setup(void **state)
     (void)state;
     wrap_reset();
     return 0;
-}
-
-static int open_descriptors(void)
-{
-    DIR *dir = opendir("/proc/self/fd");
-    int count = 0;
-
-    assert_non_null(dir);
-    while (readdir(dir) != NULL)
-        count++;
-    closedir(dir);
-    return count;
 }
 
 /* ---- a pair -----------------------------------------------------------------------------------*/

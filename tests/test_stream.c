@@ -10,7 +10,6 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -45,18 +44,6 @@ static uint8_t *pattern(size_t size)
             bytes[i] = (uint8_t)(i * 7 + i / 251 + 3);
     assert_true(size <= sizeof bytes);
     return bytes;
-}
-
-static int open_descriptors(void)
-{
-    DIR *dir = opendir("/proc/self/fd");
-    int count = 0;
-
-    assert_non_null(dir);
-    while (readdir(dir) != NULL)
-        count++;
-    closedir(dir);
-    return count;
 }
 
 /* Counts what is held, and can fail the nth allocation from now, or all from the nth on. */

@@ -7,7 +7,6 @@
 #include "lintel/stream.h"
 #include "net/stream_fds.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -29,18 +28,6 @@ static int setup(void **state)
 }
 
 /* ---- helpers --------------------------------------------------------------------------------- */
-
-static int open_descriptors(void)
-{
-    DIR *dir = opendir("/proc/self/fd");
-    int count = 0;
-
-    assert_non_null(dir);
-    while (readdir(dir) != NULL)
-        count++;
-    closedir(dir);
-    return count;
-}
 
 /* Those that a program started by exec would have. */
 static int inherited_descriptors(void)

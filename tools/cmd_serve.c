@@ -29,20 +29,7 @@ static int check_endpoints(const struct serve_settings *settings, int argc, char
 
 int cmd_serve(int argc, char **argv)
 {
-    struct serve_settings settings = {.handler = "echo",
-                                      .max_children = 64,
-                                      .workers = 1,
-                                      .max_connections = 10000,
-                                      .max_message = LINTEL_MESSAGE_LIMIT,
-                                      .max_queue = 1024 * 1024,
-                                      .max_pending = 64,
-                                      .max_memory = (uint64_t)1 << 30,
-                                      .min_rate = 64 * 1024,
-                                      .frame_timeout_ms = 10000,
-                                      .write_timeout_ms = 30000,
-                                      .idle_timeout_ms = 300000,
-                                      .drain_timeout_ms = 5000,
-                                      .handshake_timeout_ms = 5000};
+    struct serve_settings settings = {SERVE_DEFAULTS};
     const struct tool_option options[] = {
         {"handler", 'H', TOOL_TEXT, "NAME", "echo, upper, discard, or exec:CMD (echo)",
          &settings.handler, 0, 0},

@@ -23,6 +23,14 @@ struct serve_settings {
     int handshake_timeout_ms;
 };
 
+/* The initializers of a serve without options. */
+#define SERVE_DEFAULTS                                                                 \
+    .handler = "echo", .max_children = 64, .workers = 1, .max_connections = 10000,     \
+    .max_message = LINTEL_MESSAGE_LIMIT, .max_queue = 1024 * 1024, .max_pending = 64,  \
+    .max_memory = (uint64_t)1 << 30, .min_rate = 64 * 1024, .frame_timeout_ms = 10000, \
+    .write_timeout_ms = 30000, .idle_timeout_ms = 300000, .drain_timeout_ms = 5000,    \
+    .handshake_timeout_ms = 5000
+
 /* Serve the endpoints, which can be read, until a signal. Returns an exit status. */
 int serve_run(struct serve_settings *settings, int argc, char **argv);
 

@@ -100,4 +100,7 @@ void wrap_on_recvmsg(void (*hook)(void *user, struct msghdr *message), void *use
 /* Every name has these addresses, in this order. */
 void wrap_addresses(const char *const *list, size_t count);
 
+/* Entries of /proc/self/fd: as many before as after, or one has leaked. */
+int open_descriptors(void);
+
 #endif
