@@ -409,6 +409,118 @@ static void decoder_grows_as_bytes_arrive(void **state)
     free(header.data);
 }
 
+static uint8_t header_byte(size_t length, size_t at)
+{
+    uint8_t header[LINTEL_HEADER_SIZE];
+
+    lintel_header_put(header, 0, 0, 0, (uint32_t)length);
+    return header[at];
+}
+
+/* Receive from a stream of equal frames, as much as is lent each time. */
+static void decoder_lends_space_for_a_large_frame_to_its_end(void **state)
+{
+    const size_t sizes[] = {1000, 256 * 1024 - 16, 256 * 1024 - 15, 256 * 1024, 1000 * 1000};
+    struct lintel_decoder *decoder;
+    struct lintel_frame frame;
+    (void)state;
+
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        const size_t wire = 16 + sizes[i];
+        size_t arrived = 0, frames = 0;
+        assert_int_equal(lintel_decoder_new(&decoder, NULL, NULL), LINTEL_OK);
+        while (frames < 8) {
+            void *space;
+            size_t size;
+            int rc;
+            assert_int_equal(lintel_decoder_space(decoder, &space, &size), LINTEL_OK);
+            assert_true(size > 0 && size <= (wire > 256 * 1024 ? wire : 256 * 1024));
+            if (wire > 256 * 1024 && arrived % wire >= 16)
+                assert_true(size <= wire - arrived % wire);
+            memset(space, 0, size);
+            for (size_t at = 0; at < size; at++, arrived++)
+                if (arrived % wire < 16)
+                    ((uint8_t *)space)[at] = header_byte(sizes[i], arrived % wire);
+            assert_int_equal(lintel_decoder_filled(decoder, size), LINTEL_OK);
+            while ((rc = lintel_decoder_next(decoder, &frame)) == 1) {
+                assert_int_equal(frame.length, sizes[i]);
+                assert_int_equal(frame.offset, frames++ * wire);
+            }
+            assert_int_equal(rc, 0);
+            assert_true(lintel_decoder_memory(decoder) <= 4 * wire + 512 * 1024);
+        }
+        lintel_decoder_free(decoder);
+    }
+}
+
+enum { RUN = 40, RUN_WIRE = 16 + 8 };
+
+/* Frames of 8 bytes in a row, but for one, with those flags and that length; its size on the wire.
+ */
+static size_t put_run(uint8_t *wire, int odd, uint8_t flags, uint32_t length)
+{
+    size_t used = 0;
+
+    memset(wire, 0xAB, RUN * RUN_WIRE + 1);
+    for (int i = 0; i < RUN; i++) {
+        uint32_t size = i == odd ? length : 8;
+        lintel_header_put(wire + used, i == odd ? flags : 0, 7, (uint32_t)i, size);
+        used += 16 + size;
+    }
+    return used;
+}
+
+/* The frames that come out in batches of any size, and what is said behind them. */
+static int read_run(struct lintel_decoder *decoder, const uint8_t *wire, size_t size, int batch,
+                    struct lintel_frame *frames, int *count)
+{
+    int got;
+
+    lintel_decoder_reset(decoder);
+    assert_int_equal(lintel_decoder_feed(decoder, wire, size), LINTEL_OK);
+    for (*count = 0; (got = lintel_decoder_next_batch(decoder, frames + *count, batch)) > 0;)
+        *count += got;
+    return got;
+}
+
+/* A batch takes frames that are like the one before them in one go: whichever is not, it is given
+ * as it is, or refused. */
+static void decoder_batch_looks_at_every_frame_of_a_run(void **state)
+{
+    static const uint8_t flags[] = {0, LINTEL_REPLY, LINTEL_MORE, LINTEL_REPLY | LINTEL_ERROR};
+    static uint8_t wire[RUN * RUN_WIRE + 1];
+    struct lintel_frame frames[2 * RUN];
+    struct lintel_decoder *decoder;
+    int n;
+    (void)state;
+
+    assert_int_equal(lintel_decoder_new(&decoder, NULL, NULL), LINTEL_OK);
+    for (int odd = 0; odd < RUN; odd++) {
+        for (uint32_t kind = 0; kind < 12; kind++) {
+            const uint32_t length = 7 + kind % 3;
+            size_t size = put_run(wire, odd, flags[kind / 3], length), at = 0;
+            assert_int_equal(read_run(decoder, wire, size, 1 + odd % RUN, frames, &n), 0);
+            assert_int_equal(n, RUN);
+            for (int i = 0; i < RUN; i++) {
+                assert_ptr_equal(frames[i].header, wire + at);
+                assert_ptr_equal(frames[i].payload, wire + at + 16);
+                assert_int_equal(frames[i].length, i == odd ? length : 8);
+                assert_ptr_equal(frames[i].trailer, frames[i].payload + frames[i].length);
+                assert_int_equal(frames[i].offset, at);
+                at += 16 + frames[i].length;
+            }
+        }
+        for (size_t byte = 0; byte < 4; byte++) {
+            size_t size = put_run(wire, odd, 0, 8), at = (size_t)odd * RUN_WIRE;
+            wire[at + byte] ^= byte == 3 ? LINTEL_ERROR : 0x40;
+            assert_true(read_run(decoder, wire, size, RUN, frames, &n) < 0);
+            assert_int_equal(n, odd);
+            assert_int_equal(lintel_decoder_offset(decoder), at);
+        }
+    }
+    lintel_decoder_free(decoder);
+}
+
 static void decoder_keeps_the_budget(void **state)
 {
     struct lintel_decoder_options options = options_of(NULL, 1000);
@@ -1020,6 +1132,8 @@ int main(void)
         cmocka_unit_test(decoder_reads_trailers_that_fix_nothing),
         cmocka_unit_test(decoder_counts_what_it_skips),
         cmocka_unit_test(decoder_grows_as_bytes_arrive),
+        cmocka_unit_test(decoder_lends_space_for_a_large_frame_to_its_end),
+        cmocka_unit_test(decoder_batch_looks_at_every_frame_of_a_run),
         cmocka_unit_test(decoder_keeps_the_budget),
         cmocka_unit_test(decoder_survives_failing_memory),
         cmocka_unit_test(decoder_error_does_without_memory),

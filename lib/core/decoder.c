@@ -400,6 +400,18 @@ static int grow_space(struct lintel_decoder *d)
     return move_to(d, capacity);
 }
 
+/* A frame too large for the storage of a busy stream is received to its end and no further, so that
+ * the next one begins at the front again and is not moved there. */
+static size_t to_lend(const struct lintel_decoder *d)
+{
+    size_t used = d->end - d->begin, room = d->capacity - d->end;
+    uint64_t most = BUSY_CAPACITY;
+
+    if (d->need > BUSY_CAPACITY && d->need > used)
+        most = d->need - used;
+    return room < most ? room : (size_t)most;
+}
+
 int lintel_decoder_space(struct lintel_decoder *decoder, void **space, size_t *size)
 {
     struct lintel_decoder *d = decoder;
@@ -427,7 +439,7 @@ int lintel_decoder_space(struct lintel_decoder *decoder, void **space, size_t *s
     if (rc < 0 && (d->capacity == d->end || d->status < 0))
         return rc;
     *space = d->own + d->end;
-    *size = d->lent = d->capacity - d->end;
+    *size = d->lent = to_lend(d);
     return LINTEL_OK;
 }
 

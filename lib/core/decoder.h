@@ -115,6 +115,13 @@ static inline uint64_t lintelp_load8(const uint8_t *bytes, int swap)
 #endif
 }
 
+static inline uint32_t lintelp_load4(const uint8_t *bytes)
+{
+    uint32_t word;
+    memcpy(&word, bytes, sizeof word);
+    return word;
+}
+
 /* Whether a header of lintel's own layout needs no second look, but for its length: magic, version,
  * reserved flags and CONTROL, then ERROR without REPLY. */
 static inline int lintelp_is_plain(const uint8_t *p)

@@ -23,45 +23,47 @@ static inline void view(struct lintel_frame *out, const uint8_t *bytes, size_t h
 }
 
 /*
- * Frames of lintel's layout that are as long as the one before them, from *at on. Where a frame
- * begins is known only when the length before it is, and that wait is most of the work; here
- * nothing waits, the header is only compared. A view is three pairs of numbers that each grow by a
- * step.
+ * Frames of lintel's layout that are as long as the one before them, and have its flags, from bytes
+ * on. Where a frame begins is known only when the length before it is, and that wait is most of the
+ * work; here nothing waits, the header is only compared. A view is three pairs of numbers that each
+ * grow by a step. Returns the number of frames.
  */
-static inline int scan_run_of_equals(const uint8_t *bytes, size_t size, size_t *at,
-                                     struct lintel_frame *out, int n, int capacity, uint64_t length,
-                                     uint64_t offset)
+static LINTELP_APART int scan_run_of_equals(const uint8_t *bytes, size_t size,
+                                            struct lintel_frame *out, int capacity, uint64_t length,
+                                            uint64_t offset)
 {
     const size_t step = LINTEL_HEADER_SIZE + (size_t)length;
-    size_t i = *at;
+    const uint32_t first = lintelp_load4(bytes - step), fourth = lintelp_load4(bytes - step + 12);
+    const uint8_t *const end = bytes + size;
+    int n = 0;
 #if defined(__GNUC__) && UINTPTR_MAX == UINT64_MAX
     typedef uint64_t pair __attribute__((vector_size(16)));
-    struct lintel_frame first;
+    struct lintel_frame frame;
     pair pairs[3];
     const pair steps[3] = {{step, step}, {step, 0}, {0, step}};
 
-    _Static_assert(sizeof first == sizeof pairs, "a view is three pairs");
-    view(&first, bytes + i, LINTEL_HEADER_SIZE, length, 0, offset + i);
-    memcpy(pairs, &first, sizeof pairs);
-    while (n < capacity && size - i >= step && lintelp_is_plain(bytes + i) &&
-           lintelp_length(bytes + i) == length) {
+    _Static_assert(sizeof frame == sizeof pairs, "a view is three pairs");
+    view(&frame, bytes, LINTEL_HEADER_SIZE, length, 0, offset);
+    memcpy(pairs, &frame, sizeof pairs);
+    while (n < capacity && (size_t)(end - bytes) >= step && lintelp_load4(bytes) == first &&
+           lintelp_load4(bytes + 12) == fourth) {
         memcpy(&out[n], &pairs[0], 16);
         memcpy((char *)&out[n] + 16, &pairs[1], 16);
         memcpy((char *)&out[n] + 32, &pairs[2], 16);
         pairs[0] += steps[0];
         pairs[1] += steps[1];
         pairs[2] += steps[2];
+        bytes += step;
         n++;
-        i += step;
     }
 #else
-    while (n < capacity && size - i >= step && lintelp_is_plain(bytes + i) &&
-           lintelp_length(bytes + i) == length) {
-        view(&out[n++], bytes + i, LINTEL_HEADER_SIZE, length, 0, offset + i);
-        i += step;
+    while (n < capacity && (size_t)(end - bytes) >= step && lintelp_load4(bytes) == first &&
+           lintelp_load4(bytes + 12) == fourth) {
+        view(&out[n++], bytes, LINTEL_HEADER_SIZE, length, 0, offset);
+        bytes += step;
+        offset += step;
     }
 #endif
-    *at = i;
     return n;
 }
 
@@ -70,29 +72,33 @@ static inline int scan_run_of_equals(const uint8_t *bytes, size_t size, size_t *
  * within the limit, no control frames. Everything else is left to the step. This is the loop for
  * lintel's own layout, whose numbers are all known here.
  */
-static int scan_lintel(struct lintel_decoder *d, const uint8_t *bytes, size_t size, size_t *at,
-                       struct lintel_frame *out, int capacity)
+static LINTELP_APART int scan_lintel(struct lintel_decoder *d, const uint8_t *bytes, size_t size,
+                                     size_t *at, struct lintel_frame *out, int capacity)
 {
-    const uint64_t limit = d->raw_span;
-    const uint64_t offset = d->offset - *at;
+    const uint8_t *const start = bytes + *at, *const end = bytes + size;
+    const struct lintel_frame *const full = out + capacity;
+    const uint64_t limit = d->raw_span, offset = d->offset;
+    const uint8_t *p = start;
+    struct lintel_frame *to = out;
     uint64_t last = UINT64_MAX;
-    size_t i = *at;
-    int n = 0;
 
-    while (n < capacity && size - i >= LINTEL_HEADER_SIZE) {
-        uint64_t length = lintelp_length(bytes + i);
-        if (!lintelp_is_plain(bytes + i) || length > limit ||
-            length > size - i - LINTEL_HEADER_SIZE)
+    while (to < full && end - p >= LINTEL_HEADER_SIZE) {
+        const uint8_t *payload = p + LINTEL_HEADER_SIZE;
+        uint64_t length = lintelp_length(p);
+        if (!lintelp_is_plain(p) || length > limit || length > (size_t)(end - payload))
             break;
-        view(&out[n++], bytes + i, LINTEL_HEADER_SIZE, length, 0, offset + i);
-        i += LINTEL_HEADER_SIZE + (size_t)length;
-        if (length == last)
-            n = scan_run_of_equals(bytes, size, &i, out, n, capacity, length, offset);
+        view(to++, p, LINTEL_HEADER_SIZE, length, 0, offset + (size_t)(p - start));
+        p = payload + length;
+        if (length == last) {
+            to += scan_run_of_equals(p, (size_t)(end - p), to, (int)(full - to), length,
+                                     offset + (size_t)(p - start));
+            p = to[-1].trailer;
+        }
         last = length;
     }
-    *at = i;
-    d->offset = offset + i;
-    return n;
+    d->offset = offset + (size_t)(p - start);
+    *at += (size_t)(p - start);
+    return (int)(to - out);
 }
 
 /* The same for one frame, where speculation would only cost. */
@@ -117,8 +123,8 @@ static inline int scan_one_lintel(struct lintel_decoder *d, struct lintel_frame 
 }
 
 /* The same for any other layout that has a plan. */
-static int scan(struct lintel_decoder *d, const uint8_t *bytes, size_t size, size_t *at,
-                struct lintel_frame *out, int capacity)
+static LINTELP_APART int scan(struct lintel_decoder *d, const uint8_t *bytes, size_t size,
+                              size_t *at, struct lintel_frame *out, int capacity)
 {
     const struct lintelp_plan plan = d->layout->plan;
     const size_t header = d->layout->header_min;
