@@ -745,6 +745,58 @@ static void stream_failed_send_counts_what_was_lost(void **state)
     }
 }
 
+/* Frames whose sizes repeat and do not: wherever two writes in a row end, those are counted that
+ * are whole, and a frame that comes in between, as long as the last one or not, changes nothing. */
+static void stream_counts_the_frames_that_are_whole(void **state)
+{
+    static const size_t payloads[] = {5, 5, 5, 0, 9, 5, 5, 9, 9, 0};
+    enum { COUNT = sizeof payloads / sizeof payloads[0], FIRST = COUNT - 2 };
+    size_t ends[COUNT], wire = 0, first = 0;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT; i++) {
+        wire += 16 + payloads[i];
+        ends[i] = wire;
+        if (i < FIRST)
+            first = wire;
+    }
+    for (size_t one = 1; one < first; one++)
+        for (size_t two = one; two < wire; two++) {
+            int once[] = {(int)one, -EAGAIN}, again[] = {(int)(two - one), -EAGAIN};
+            struct lintel_counters counters;
+            uint64_t whole[] = {0, 0};
+            int peer;
+            struct lintel_stream *stream = stream_and_peer(&peer, NULL);
+            for (size_t i = 0; i < COUNT; i++) {
+                whole[0] += ends[i] <= one;
+                whole[1] += ends[i] <= two;
+            }
+            for (uint32_t i = 0; i < FIRST; i++)
+                assert_int_equal(send_n(stream, i, payloads[i], 0), LINTEL_OK);
+            wrap_reset();
+            wrap_script(WRAP_SENDMSG, once, 2, WRAP_REAL);
+            assert_int_equal(lintel_stream_flush(stream, 0), 0);
+            lintel_stream_counters(stream, &counters);
+            assert_int_equal(counters.frames_out, whole[0]);
+            expect_unsent(stream, FIRST - whole[0], first - one);
+            for (uint32_t i = FIRST; i < COUNT; i++)
+                assert_int_equal(send_n(stream, i, payloads[i], 0), LINTEL_OK);
+            wrap_reset();
+            wrap_script(WRAP_SENDMSG, again + (two == one), two == one ? 1 : 2, WRAP_REAL);
+            assert_int_equal(lintel_stream_flush(stream, 0), 0);
+            lintel_stream_counters(stream, &counters);
+            assert_int_equal(counters.frames_out, whole[1]);
+            expect_unsent(stream, COUNT - whole[1], wire - two);
+            wrap_reset();
+            assert_int_equal(lintel_stream_flush(stream, -1), 1);
+            lintel_stream_counters(stream, &counters);
+            assert_int_equal(counters.frames_out, COUNT);
+            expect_unsent(stream, 0, 0);
+            lintel_stream_close(stream);
+            close(peer);
+        }
+}
+
 static void stream_failing_send_call_does_not_count_its_own_frame(void **state)
 {
     struct released released = {0, NULL, 0};
@@ -2330,6 +2382,7 @@ int main(void)
         TEST(stream_direct_send_goes_on_from_cuts),
         TEST(stream_recv_goes_on_from_every_cut),
         TEST(stream_failed_send_counts_what_was_lost),
+        TEST(stream_counts_the_frames_that_are_whole),
         TEST(stream_failing_send_call_does_not_count_its_own_frame),
         TEST(stream_recv_reports_each_failure),
         TEST(stream_shows_no_eintr),

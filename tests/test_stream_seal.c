@@ -481,6 +481,7 @@ static void sealed_stream_cuts_records_at_frames(void **state)
         {{60000, 60000, 60000}, {60016, 60016, 60016}},
         {{100000, 10}, {65519, 34523}},
         {{30000, 30000, 30000, 30000}, {60032, 60032}},
+        {{70000, 50000, 50000}, {65519, 54513, 50016}},
     };
     static struct raw raw;
     static uint8_t payload[100000];

@@ -96,17 +96,15 @@ LINTEL_API LINTEL_MUST_USE int lintel_header_check(const struct lintel_header *h
                                                    uint64_t length, struct lintel_error *error);
 
 /*
- * The header of lintel's own layout in four stores, for loops where a call is too much: out has
+ * The header of lintel's own layout in two stores, for loops where a call is too much: out has
  * LINTEL_HEADER_SIZE bytes, and nothing is checked. lintel_frame_put_header() writes the same.
  */
 static inline void lintel_header_put(void *out, uint8_t flags, uint32_t type, uint32_t id,
                                      uint32_t length)
 {
     uint8_t *bytes = (uint8_t *)out;
-    lintel_put_u32be(bytes, UINT32_C(0x4C540100) | flags);
-    lintel_put_u32be(bytes + 4, type);
-    lintel_put_u32be(bytes + 8, id);
-    lintel_put_u32be(bytes + 12, length);
+    lintel_put_u64be(bytes, (uint64_t)(UINT32_C(0x4C540100) | flags) << 32 | type);
+    lintel_put_u64be(bytes + 8, (uint64_t)id << 32 | length);
 }
 
 /*

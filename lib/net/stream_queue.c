@@ -4,9 +4,9 @@
 
 #include <string.h>
 
-#define FIRST_BYTES  512
-#define FIRST_FRAMES 8
-#define FIRST_REFS   4
+#define FIRST_BYTES 512
+#define FIRST_RUNS  8
+#define FIRST_REFS  4
 
 void lintelp_queue_init(struct lintelp_queue *queue, const struct lintel_allocator *allocator)
 {
@@ -20,12 +20,12 @@ static void free_storage(struct lintelp_queue *queue)
         (void)lintelp_resize(queue->allocator, queue->bytes, 0);
     if (queue->refs != NULL)
         (void)lintelp_resize(queue->allocator, queue->refs, 0);
-    if (queue->frames != NULL)
-        (void)lintelp_resize(queue->allocator, queue->frames, 0);
+    if (queue->runs != NULL)
+        (void)lintelp_resize(queue->allocator, queue->runs, 0);
     queue->bytes = NULL;
     queue->refs = NULL;
-    queue->frames = NULL;
-    queue->capacity = queue->ref_capacity = queue->frame_capacity = queue->plain_end = 0;
+    queue->runs = queue->last = NULL;
+    queue->capacity = queue->ref_capacity = queue->run_capacity = queue->plain_end = 0;
 }
 
 /* ---- room ------------------------------------------------------------------------------------ */
@@ -84,12 +84,14 @@ int lintelp_queue_reserve(struct lintelp_queue *queue, size_t size, size_t refs)
             return LINTEL_E_NOMEM;
         queue->bytes = array;
     }
-    if (queue->frame_tail == queue->frame_capacity) {
-        array = make_room(queue, queue->frames, sizeof *queue->frames, &queue->frame_head,
-                          &queue->frame_tail, &queue->frame_capacity, 1, FIRST_FRAMES);
+    if (queue->run_tail == queue->run_capacity) {
+        array = make_room(queue, queue->runs, sizeof *queue->runs, &queue->run_head,
+                          &queue->run_tail, &queue->run_capacity, 1, FIRST_RUNS);
         if (array == NULL)
             return LINTEL_E_NOMEM;
-        queue->frames = array;
+        queue->runs = array;
+        if (queue->run_head < queue->run_tail)
+            queue->last = &queue->runs[queue->run_tail - 1];
     }
     if (refs > queue->ref_capacity - queue->ref_tail) {
         array = make_room(queue, queue->refs, sizeof *queue->refs, &queue->ref_head,
@@ -184,7 +186,8 @@ static void reset(struct lintelp_queue *queue)
     while (queue->ref_head < queue->ref_tail)
         pop_ref(queue);
     queue->head = queue->tail = queue->before = queue->referred = queue->begun = 0;
-    queue->ref_head = queue->ref_tail = queue->frame_head = queue->frame_tail = 0;
+    queue->ref_head = queue->ref_tail = queue->run_head = queue->run_tail = 0;
+    queue->last = NULL;
     queue->plain_end = plain_end(queue);
 }
 
@@ -208,27 +211,66 @@ static void advance(struct lintelp_queue *queue, size_t size)
     queue->head += size;
 }
 
+uint64_t lintelp_queue_frames(const struct lintelp_queue *queue)
+{
+    uint64_t frames = 0;
+
+    for (size_t i = queue->run_head; i < queue->run_tail; i++)
+        frames += queue->runs[i].count;
+    return frames;
+}
+
+/* So many frames of a run end within so many bytes from its begin on; few runs are longer than
+ * one frame where sizes vary, and those need no division. */
+static size_t fit(const struct lintelp_run *run, size_t size)
+{
+    size_t count;
+
+    if (size < run->size)
+        return 0;
+    count = run->count > 1 ? size / run->size : 1;
+    return count < run->count ? count : run->count;
+}
+
+size_t lintelp_queue_whole(const struct lintelp_queue *queue, size_t most)
+{
+    size_t end = 0, limit = queue->begun + most;
+
+    for (size_t i = queue->run_head; i < queue->run_tail; i++) {
+        size_t count = fit(&queue->runs[i], limit - end);
+        end += count * queue->runs[i].size;
+        if (count < queue->runs[i].count)
+            break;
+    }
+    return end > queue->begun ? end - queue->begun : 0;
+}
+
 uint64_t lintelp_queue_written(struct lintelp_queue *queue, size_t size)
 {
     uint64_t whole = 0;
 
     if (size == lintelp_queue_size(queue)) {
-        whole = queue->frame_tail - queue->frame_head;
+        whole = lintelp_queue_frames(queue);
         reset(queue);
         return whole;
     }
     advance(queue, size);
     queue->begun += size;
-    while (queue->begun >= queue->frames[queue->frame_head]) {
-        queue->begun -= queue->frames[queue->frame_head++];
-        whole++;
+    for (;;) {
+        struct lintelp_run *run = &queue->runs[queue->run_head];
+        size_t count = fit(run, queue->begun);
+        queue->begun -= count * run->size;
+        run->count -= count;
+        whole += count;
+        if (run->count > 0)
+            return whole;
+        queue->run_head++;
     }
-    return whole;
 }
 
 void lintelp_queue_drop(struct lintelp_queue *queue)
 {
-    queue->lost_frames += queue->frame_tail - queue->frame_head;
+    queue->lost_frames += lintelp_queue_frames(queue);
     queue->lost_bytes += lintelp_queue_size(queue);
     reset(queue);
     free_storage(queue);
@@ -248,5 +290,5 @@ size_t lintelp_queue_memory(const struct lintelp_queue *queue)
         if (queue->refs[i].owned)
             owned += queue->refs[i].size;
     return owned + queue->capacity + queue->ref_capacity * sizeof *queue->refs +
-           queue->frame_capacity * sizeof *queue->frames;
+           queue->run_capacity * sizeof *queue->runs;
 }

@@ -22,17 +22,23 @@ struct lintelp_ref {
     int owned; /* the payload is memory of the allocator */
 };
 
+/* Frames in a row that are of one size on the wire. */
+struct lintelp_run {
+    size_t size, count;
+};
+
 struct lintelp_queue {
     const struct lintel_allocator *allocator;
     uint8_t *bytes;
     size_t head, tail, capacity; /* head <= tail <= capacity */
-    size_t plain_end;            /* bytes put up to here need no further look; it may lag */
+    size_t plain_end;            /* bytes put up to here need no further look; >= tail */
     size_t before;   /* sum over refs: bytes of the buffer that are not behind the last */
     size_t referred; /* sum over refs: bytes that are not written */
     struct lintelp_ref *refs;
     size_t ref_head, ref_tail, ref_capacity;
-    size_t *frames; /* the size on the wire of each frame */
-    size_t frame_head, frame_tail, frame_capacity;
+    struct lintelp_run *runs;
+    struct lintelp_run *last; /* of the runs; NULL: there is none */
+    size_t run_head, run_tail, run_capacity;
     size_t begun;                     /* bytes of the first frame that are written */
     uint64_t lost_frames, lost_bytes; /* dropped unwritten, after a failure */
 };
@@ -54,11 +60,30 @@ static inline size_t lintelp_queue_size(const struct lintelp_queue *queue)
 static inline void lintelp_queue_put(struct lintelp_queue *queue, size_t size)
 {
     queue->tail += size;
+    if (queue->plain_end < queue->tail)
+        queue->plain_end = queue->tail;
+}
+
+/* Returns 1, or 0 and nothing has changed: there is no room for one more run. */
+static inline int lintelp_queue_try_frame(struct lintelp_queue *queue, size_t size)
+{
+    struct lintelp_run *last = queue->last;
+
+    if (last == NULL || last->size != size) {
+        if (queue->run_tail == queue->run_capacity)
+            return 0;
+        last = &queue->runs[queue->run_tail++];
+        last->size = size;
+        last->count = 0;
+        queue->last = last;
+    }
+    last->count++;
+    return 1;
 }
 
 static inline void lintelp_queue_end_frame(struct lintelp_queue *queue, size_t size)
 {
-    queue->frames[queue->frame_tail++] = size;
+    (void)lintelp_queue_try_frame(queue, size);
 }
 
 void lintelp_queue_put_ref(struct lintelp_queue *queue, const void *payload, size_t size,
@@ -70,6 +95,12 @@ size_t lintelp_queue_own(struct lintelp_queue *queue, const void *payload, void 
 
 /* The first parts of what is to be written, at most `most`. Returns their number. */
 size_t lintelp_queue_parts(const struct lintelp_queue *queue, struct iovec *out, size_t most);
+
+/* Frames that are queued, the one that is begun to be written among them. */
+uint64_t lintelp_queue_frames(const struct lintelp_queue *queue);
+
+/* Bytes of the first frames, as far as they end within `most` bytes. */
+size_t lintelp_queue_whole(const struct lintelp_queue *queue, size_t most);
 
 /* The first `size` bytes were written. Returns the number of frames that are whole with them. */
 uint64_t lintelp_queue_written(struct lintelp_queue *queue, size_t size);

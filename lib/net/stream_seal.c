@@ -308,18 +308,13 @@ static int put_hello(struct lintel_stream *s)
  */
 static size_t next_piece(const struct lintelp_queue *q)
 {
-    size_t total = lintelp_queue_size(q), spare, end = 0, cut = 0, i;
+    size_t total = lintelp_queue_size(q), spare, cut;
 
     if (total <= LINTEL_SEAL_PIECE_MAX)
         return total;
     spare =
         (total + LINTEL_SEAL_PIECE_MAX - 1) / LINTEL_SEAL_PIECE_MAX * LINTEL_SEAL_PIECE_MAX - total;
-    for (i = q->frame_head; i < q->frame_tail && end <= LINTEL_SEAL_PIECE_MAX; i++) {
-        cut = end;
-        end += q->frames[i] - (i == q->frame_head ? q->begun : 0);
-    }
-    if (end <= LINTEL_SEAL_PIECE_MAX)
-        cut = end;
+    cut = lintelp_queue_whole(q, LINTEL_SEAL_PIECE_MAX);
     return cut > 0 && LINTEL_SEAL_PIECE_MAX - cut <= spare ? cut : LINTEL_SEAL_PIECE_MAX;
 }
 
