@@ -26,16 +26,16 @@ static inline void view(struct lintel_frame *out, const uint8_t *bytes, size_t h
  * Frames of lintel's layout that are as long as the one before them, and have its flags, from bytes
  * on. Where a frame begins is known only when the length before it is, and that wait is most of the
  * work; here nothing waits, the header is only compared. A view is three pairs of numbers that each
- * grow by a step. Returns the number of frames.
+ * grow by a step. One has room in size. Returns the place behind the last view.
  */
-static LINTELP_APART int scan_run_of_equals(const uint8_t *bytes, size_t size,
-                                            struct lintel_frame *out, int capacity, uint64_t length,
-                                            uint64_t offset)
+static LINTELP_APART struct lintel_frame *scan_run_of_equals(const uint8_t *bytes, size_t size,
+                                                             struct lintel_frame *to,
+                                                             const struct lintel_frame *full,
+                                                             uint64_t length, uint64_t offset)
 {
     const size_t step = LINTEL_HEADER_SIZE + (size_t)length;
     const uint32_t first = lintelp_load4(bytes - step), fourth = lintelp_load4(bytes - step + 12);
-    const uint8_t *const end = bytes + size;
-    int n = 0;
+    const uint8_t *const last = bytes + (size - step); /* where one may begin at the latest */
 #if defined(__GNUC__) && UINTPTR_MAX == UINT64_MAX
     typedef uint64_t pair __attribute__((vector_size(16)));
     struct lintel_frame frame;
@@ -45,26 +45,26 @@ static LINTELP_APART int scan_run_of_equals(const uint8_t *bytes, size_t size,
     _Static_assert(sizeof frame == sizeof pairs, "a view is three pairs");
     view(&frame, bytes, LINTEL_HEADER_SIZE, length, 0, offset);
     memcpy(pairs, &frame, sizeof pairs);
-    while (n < capacity && (size_t)(end - bytes) >= step && lintelp_load4(bytes) == first &&
+    while (to < full && bytes <= last && lintelp_load4(bytes) == first &&
            lintelp_load4(bytes + 12) == fourth) {
-        memcpy(&out[n], &pairs[0], 16);
-        memcpy((char *)&out[n] + 16, &pairs[1], 16);
-        memcpy((char *)&out[n] + 32, &pairs[2], 16);
+        memcpy(to, &pairs[0], 16);
+        memcpy((char *)to + 16, &pairs[1], 16);
+        memcpy((char *)to + 32, &pairs[2], 16);
         pairs[0] += steps[0];
         pairs[1] += steps[1];
         pairs[2] += steps[2];
         bytes += step;
-        n++;
+        to++;
     }
 #else
-    while (n < capacity && (size_t)(end - bytes) >= step && lintelp_load4(bytes) == first &&
+    while (to < full && bytes <= last && lintelp_load4(bytes) == first &&
            lintelp_load4(bytes + 12) == fourth) {
-        view(&out[n++], bytes, LINTEL_HEADER_SIZE, length, 0, offset);
+        view(to++, bytes, LINTEL_HEADER_SIZE, length, 0, offset);
         bytes += step;
         offset += step;
     }
 #endif
-    return n;
+    return to;
 }
 
 /*
@@ -89,9 +89,9 @@ static LINTELP_APART int scan_lintel(struct lintel_decoder *d, const uint8_t *by
             break;
         view(to++, p, LINTEL_HEADER_SIZE, length, 0, offset + (size_t)(p - start));
         p = payload + length;
-        if (length == last) {
-            to += scan_run_of_equals(p, (size_t)(end - p), to, (int)(full - to), length,
-                                     offset + (size_t)(p - start));
+        if (length == last && (uint64_t)(end - p) >= LINTEL_HEADER_SIZE + length) {
+            to = scan_run_of_equals(p, (size_t)(end - p), to, full, length,
+                                    offset + (size_t)(p - start));
             p = to[-1].trailer;
         }
         last = length;

@@ -69,15 +69,14 @@ static inline int lintelp_queue_try_frame(struct lintelp_queue *queue, size_t si
 {
     struct lintelp_run *last = queue->last;
 
-    if (last == NULL || last->size != size) {
-        if (queue->run_tail == queue->run_capacity)
-            return 0;
-        last = &queue->runs[queue->run_tail++];
-        last->size = size;
-        last->count = 0;
-        queue->last = last;
+    if (last != NULL && last->size == size) {
+        last->count++;
+        return 1;
     }
-    last->count++;
+    if (queue->run_tail == queue->run_capacity)
+        return 0;
+    queue->last = &queue->runs[queue->run_tail++];
+    *queue->last = (struct lintelp_run){size, 1};
     return 1;
 }
 
