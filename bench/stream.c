@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -205,10 +206,30 @@ static double lintel_ping(enum kind kind, size_t size)
 
 /* ---- one way --------------------------------------------------------------------------------- */
 
-/* How many frames of a size make some tens of megabytes. */
+/* How many frames of a size a round takes: enough that setting up two ends is nothing beside it. */
 static size_t frames_of(size_t size)
 {
-    return (size < 4096 ? (size_t)32 << 20 : (size_t)256 << 20) / (size + 16);
+    return (size < 4096 ? (size_t)128 << 20 : (size_t)512 << 20) / (size + 16);
+}
+
+/* Frames of that size in a row, the last of them cut. */
+static uint8_t *framed(size_t size)
+{
+    uint8_t *chunk = malloc(CHUNK);
+    size_t at = 0;
+
+    memset(chunk, 0xA5, CHUNK);
+    for (; CHUNK - at >= LINTEL_HEADER_SIZE; at += size + 16) {
+        lintel_header_put(chunk + at, 0, 7, 0, (uint32_t)size);
+        if (CHUNK - at < size + 16)
+            break;
+    }
+    return chunk;
+}
+
+static uint8_t *payload_of(size_t size)
+{
+    return memset(malloc(size), 0xA5, size);
 }
 
 static void raw_sink(int fd, size_t size)
@@ -228,7 +249,7 @@ static void raw_sink(int fd, size_t size)
 
 static double raw_stream(enum kind kind, size_t size)
 {
-    uint8_t *chunk = calloc(1, CHUNK);
+    uint8_t *chunk = framed(size);
     size_t left = frames_of(size) * (size + 16);
     double start = both_cpu_ns();
     int fd = fork_end(kind, raw_sink, size);
@@ -245,28 +266,75 @@ static double raw_stream(enum kind kind, size_t size)
     return (both_cpu_ns() - start) / (double)frames_of(size);
 }
 
+/* What a hand-written loop does for whole frames: a header and a payload in one call, until it is
+ * out, and into one buffer, until it is whole. */
+static void hand_sink(int fd, size_t size)
+{
+    uint8_t *frame = malloc(size + 16);
+
+    for (size_t i = frames_of(size); i > 0; i--)
+        read_all(fd, frame, size + 16);
+    write_all(fd, frame, 1);
+    free(frame);
+}
+
+static double hand_stream(enum kind kind, size_t size)
+{
+    uint8_t header[LINTEL_HEADER_SIZE], *payload = payload_of(size);
+    double start = both_cpu_ns();
+    int fd = fork_end(kind, hand_sink, size);
+
+    for (size_t i = frames_of(size); i > 0; i--) {
+        struct iovec parts[] = {{header, sizeof header}, {payload, size}};
+        ssize_t put;
+        lintel_header_put(header, 0, 7, 0, (uint32_t)size);
+        put = writev(fd, parts, 2);
+        if (put < (ssize_t)sizeof header)
+            bench_fail("writev");
+        write_all(fd, payload + put - sizeof header, size + sizeof header - (size_t)put);
+    }
+    read_all(fd, payload, 1);
+    (void)close(fd);
+    join_end();
+    free(payload);
+    return (both_cpu_ns() - start) / (double)frames_of(size);
+}
+
 static const struct lintel_seal_keys *const *oneway_keys; /* responder, initiator; NULL: plain */
+static int oneway_in_pieces;
+
+/* The frames that the next call ends. */
+static size_t recv_some(struct lintel_stream *stream)
+{
+    struct lintel_frame frames[64];
+    struct lintel_piece pieces[8];
+    size_t whole = 0;
+    int rc;
+
+    if (!oneway_in_pieces && (rc = lintel_stream_recv_batch(stream, frames, 64, -1)) > 0)
+        return (size_t)rc;
+    if (!oneway_in_pieces || (rc = lintel_stream_recv_pieces(stream, pieces, 8, -1)) <= 0)
+        bench_fail("recv");
+    while (rc > 0)
+        whole += (size_t)pieces[--rc].last;
+    return whole;
+}
 
 static void lintel_sink(int fd, size_t size)
 {
     struct lintel_stream *stream = sealed_on(fd, oneway_keys != NULL ? oneway_keys[0] : NULL);
-    struct lintel_frame frames[64];
     size_t left = frames_of(size);
     uint8_t done = 0;
 
-    while (left > 0) {
-        int rc = lintel_stream_recv_batch(stream, frames, 64, -1);
-        if (rc <= 0)
-            bench_fail("recv");
-        left -= (size_t)rc;
-    }
+    while (left > 0)
+        left -= recv_some(stream);
     write_all(fd, &done, 1);
     lintel_stream_close(stream);
 }
 
 static double lintel_oneway(enum kind kind, size_t size)
 {
-    uint8_t *payload = calloc(1, size);
+    uint8_t *payload = payload_of(size);
     double start = both_cpu_ns();
     struct lintel_stream *stream =
         sealed_on(fork_end(kind, lintel_sink, size), oneway_keys != NULL ? oneway_keys[1] : NULL);
@@ -333,6 +401,16 @@ static double raw_stream_unix(size_t size)
     return raw_stream(UNIX_PAIR, size);
 }
 
+static double hand_stream_tcp(size_t size)
+{
+    return hand_stream(TCP_PAIR, size);
+}
+
+static double hand_stream_unix(size_t size)
+{
+    return hand_stream(UNIX_PAIR, size);
+}
+
 static double lintel_oneway_tcp(size_t size)
 {
     return lintel_oneway(TCP_PAIR, size);
@@ -341,6 +419,26 @@ static double lintel_oneway_tcp(size_t size)
 static double lintel_oneway_unix(size_t size)
 {
     return lintel_oneway(UNIX_PAIR, size);
+}
+
+static double pieces_of(enum kind kind, size_t size)
+{
+    double ns;
+
+    oneway_in_pieces = 1;
+    ns = lintel_oneway(kind, size);
+    oneway_in_pieces = 0;
+    return ns;
+}
+
+static double lintel_pieces_tcp(size_t size)
+{
+    return pieces_of(TCP_PAIR, size);
+}
+
+static double lintel_pieces_unix(size_t size)
+{
+    return pieces_of(UNIX_PAIR, size);
 }
 
 /* Of both ends, for a round trip; setting them up takes less than one for each. */
@@ -383,5 +481,13 @@ const struct bench_row bench_stream_rows[] = {
     {"one way, UNIX", 65536, raw_stream_unix, lintel_oneway_unix, OF_ITS_BYTES, 0, ""},
     {"one way, TCP", 1048576, raw_stream_tcp, lintel_oneway_tcp, OF_ITS_BYTES, 0, ""},
     {"one way, UNIX", 1048576, raw_stream_unix, lintel_oneway_unix, OF_ITS_BYTES, 0, ""},
+    {"one way in pieces, TCP", 65536, raw_stream_tcp, lintel_pieces_tcp, OF_ITS_BYTES, 0, ""},
+    {"one way in pieces, UNIX", 65536, raw_stream_unix, lintel_pieces_unix, OF_ITS_BYTES, 0, ""},
+    {"one way in pieces, TCP", 1048576, raw_stream_tcp, lintel_pieces_tcp, OF_ITS_BYTES, 0, ""},
+    {"one way in pieces, UNIX", 1048576, raw_stream_unix, lintel_pieces_unix, OF_ITS_BYTES, 0, ""},
+    {"one way, TCP, by hand whole", 1048576, hand_stream_tcp, lintel_oneway_tcp, OF_ITS_BYTES, 0,
+     ""},
+    {"one way, UNIX, by hand whole", 1048576, hand_stream_unix, lintel_oneway_unix, OF_ITS_BYTES, 0,
+     ""},
     {NULL, 0, NULL, NULL, 0, 0, NULL},
 };
