@@ -321,7 +321,8 @@ int lintel_decoder_next_batch(struct lintel_decoder *decoder, struct lintel_fram
         return LINTEL_E_USAGE;
     if (d->quick != SLOW && d->skip == 0) {
         if (d->begin == d->end) {
-            n = scan_run(d, d->piece, d->size, &d->at, out, capacity);
+            if (d->at < d->size)
+                n = scan_run(d, d->piece, d->size, &d->at, out, capacity);
         } else if (d->need == 0) {
             n = scan_run(d, d->own, d->end, &d->begin, out, capacity);
             d->live |= n > 0;
