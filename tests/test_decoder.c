@@ -521,6 +521,78 @@ static void decoder_batch_looks_at_every_frame_of_a_run(void **state)
     lintel_decoder_free(decoder);
 }
 
+/* Frames with so many bytes each, the one in the middle with more, and where its header is. Returns
+ * 0 where a length cannot be, as in units of eight bytes. */
+static int put_frames(const struct lintel_layout *layout, struct bytes *wire, size_t length,
+                      size_t more, size_t *middle)
+{
+    const struct lintel_header header = {0, 0, 0, NULL};
+
+    wire->size = 0;
+    for (int i = 0; i < 9; i++) {
+        size_t size, payload = length + (i == 4 ? more : 0);
+        if (i == 4)
+            *middle = wire->size;
+        if (lintel_frame_put_header(layout, wire->data + wire->size, 256, &size, &header, payload,
+                                    NULL) < 0)
+            return 0;
+        wire->size += size;
+        memset(wire->data + wire->size, 'a' + i, payload);
+        wire->size += payload;
+        assert_int_equal(
+            lintel_frame_put_trailer(layout, wire->data + wire->size, 256, &size, &header, NULL),
+            LINTEL_OK);
+        wire->size += size;
+    }
+    return 1;
+}
+
+static void compare_runs(const char *name, struct lintel_layout *layout, const struct bytes *wire)
+{
+    static const size_t one = 1;
+    static const struct way bytewise = {&one, 1, 0, 0, 0},
+                            ways[] = {{NULL, 0, 0, 0, 1}, {NULL, 0, 0, 3, 1}, {NULL, 0, 0, 8, 1}};
+    struct lintel_decoder_options options = options_of(layout, 0);
+    char *expected = story(&options, wire->data, wire->size, &bytewise);
+
+    for (size_t i = 0; i < COUNT(ways); i++) {
+        char *seen = story(&options, wire->data, wire->size, &ways[i]);
+        if (strcmp(expected, seen) != 0)
+            fail_msg("%s, way %zu:\n%s---\n%s", name, i, seen, expected);
+        free(seen);
+    }
+    free(expected);
+}
+
+/* Frames of one length in a row, whatever their layout, come out as they do byte by byte: also when
+ * one of them is longer, and when any bit of its header is turned. */
+static void decoder_takes_runs_of_every_layout(void **state)
+{
+    static const size_t lengths[] = {0, 1, 8, 127, 128, 200}, mores[] = {0, 1, 8};
+    static uint8_t room[9 * 1024];
+    struct bytes wire = {room, 0};
+    (void)state;
+
+    for (size_t i = 0; i < lintel_layout_known_count(); i++) {
+        const char *name = lintel_layout_known(i)->name;
+        struct lintel_layout *layout = make_layout(name);
+        size_t middle, header = lintel_layout_header_max(layout), runs = 0;
+        for (size_t j = 0; j < COUNT(lengths) * COUNT(mores); j++)
+            if (put_frames(layout, &wire, lengths[j / 3], mores[j % 3], &middle)) {
+                compare_runs(name, layout, &wire);
+                runs++;
+            }
+        assert_true(runs >= COUNT(lengths));
+        assert_true(put_frames(layout, &wire, 8, 0, &middle));
+        for (size_t bit = 0; bit < 8 * (header < 64 ? header : 64); bit++) {
+            wire.data[middle + bit / 8] ^= (uint8_t)(1 << bit % 8);
+            compare_runs(name, layout, &wire);
+            wire.data[middle + bit / 8] ^= (uint8_t)(1 << bit % 8);
+        }
+        lintel_layout_free(layout);
+    }
+}
+
 static void decoder_keeps_the_budget(void **state)
 {
     struct lintel_decoder_options options = options_of(NULL, 1000);
@@ -1134,6 +1206,7 @@ int main(void)
         cmocka_unit_test(decoder_grows_as_bytes_arrive),
         cmocka_unit_test(decoder_lends_space_for_a_large_frame_to_its_end),
         cmocka_unit_test(decoder_batch_looks_at_every_frame_of_a_run),
+        cmocka_unit_test(decoder_takes_runs_of_every_layout),
         cmocka_unit_test(decoder_keeps_the_budget),
         cmocka_unit_test(decoder_survives_failing_memory),
         cmocka_unit_test(decoder_error_does_without_memory),

@@ -137,36 +137,59 @@ static inline uint64_t lintelp_length(const uint8_t *p)
     return lintel_get_u32be(p + 12);
 }
 
+/* The sizes in a header by the plan of its layout. Returns 1; 0: it needs a second look. */
+static inline int lintelp_decoder_measure(const struct lintel_decoder *d, const uint8_t *bytes,
+                                          size_t have, size_t *header, uint64_t *length)
+{
+    const struct lintelp_plan *plan = &d->layout->plan;
+    uint64_t wrong = 0, raw;
+    int size;
+
+    if (have < plan->span)
+        return 0;
+    for (unsigned c = 0; c < plan->checks; c++)
+        wrong |= (lintelp_load8(bytes + plan->check[c].offset, 0) ^ plan->check[c].bits) &
+                 plan->check[c].mask;
+    *header = d->layout->header_min;
+    if (plan->varint > 0) {
+        size =
+            lintelp_varint_get(&raw, bytes + plan->length_at, have - plan->length_at, plan->varint);
+        if (size <= 0)
+            return 0;
+        *header = plan->length_at + (size_t)size;
+    } else {
+        raw = lintelp_load8(bytes + plan->length_at, plan->swap) >> plan->shift & plan->mask;
+    }
+    if (wrong != 0 || raw - d->raw_low > d->raw_span)
+        return 0;
+    *length = raw * plan->factor + (uint64_t)plan->sum;
+    return 1;
+}
+
 /* The step, by the short way where the header allows it. */
 static inline enum lintelp_verdict lintelp_decoder_judge(const struct lintel_decoder *d,
                                                          struct lintelp_judgement *j,
                                                          const uint8_t *bytes, size_t have)
 {
     const struct lintel_layout *layout = d->layout;
-    const struct lintelp_plan *plan = &layout->plan;
-    uint64_t wrong = 0, raw;
+    size_t header = layout->header_min;
+    int quick = 0;
 
     if (have < layout->header_min && !layout->varints) {
         j->header_size = 0;
         j->need = layout->header_min;
         return LINTELP_MORE;
     }
-    if (d->quick == SLOW || have < plan->span)
-        return lintelp_layout_judge(layout, j, bytes, have, d->limit);
     if (d->quick == QUICK_LINTEL) {
-        wrong = !lintelp_is_plain(bytes);
-        raw = lintelp_length(bytes);
-    } else {
-        for (unsigned c = 0; c < plan->checks; c++)
-            wrong |= (lintelp_load8(bytes + plan->check[c].offset, 0) ^ plan->check[c].bits) &
-                     plan->check[c].mask;
-        raw = lintelp_load8(bytes + plan->length_at, plan->swap) >> plan->shift & plan->mask;
+        j->length = lintelp_length(bytes);
+        quick = lintelp_is_plain(bytes) && j->length <= d->raw_span;
+    } else if (d->quick == QUICK) {
+        quick = lintelp_decoder_measure(d, bytes, have, &header, &j->length);
     }
-    if (wrong != 0 || raw - d->raw_low > d->raw_span)
+    if (!quick)
         return lintelp_layout_judge(layout, j, bytes, have, d->limit);
-    j->header_size = layout->header_min;
+    j->header_size = (uint32_t)header;
     j->trailer_size = layout->trailer_min;
-    j->length = raw * plan->factor + (uint64_t)plan->sum;
     j->need = j->header_size + j->length + j->trailer_size;
     return have < j->need ? LINTELP_MORE : LINTELP_FRAME;
 }

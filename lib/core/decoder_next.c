@@ -22,31 +22,45 @@ static inline void view(struct lintel_frame *out, const uint8_t *bytes, size_t h
     out->offset = offset;
 }
 
-/*
- * Frames of lintel's layout that are as long as the one before them, and have its flags, from bytes
- * on. Where a frame begins is known only when the length before it is, and that wait is most of the
- * work; here nothing waits, the header is only compared. A view is three pairs of numbers that each
- * grow by a step. One has room in size. Returns the place behind the last view.
- */
-static LINTELP_APART struct lintel_frame *scan_run_of_equals(const uint8_t *bytes, size_t size,
-                                                             struct lintel_frame *to,
-                                                             const struct lintel_frame *full,
-                                                             uint64_t length, uint64_t offset)
+/* What the header of a frame has in common with the one before it, in two words of eight bytes. */
+struct like {
+    size_t at[2];
+    uint64_t bits[2], mask[2];
+};
+
+/* Whether it has: of lintel's own layout that are the first and the last four bytes, for NULL. */
+static inline int is_like(const struct like *like, const uint8_t *bytes, uint32_t first,
+                          uint32_t fourth)
 {
-    const size_t step = LINTEL_HEADER_SIZE + (size_t)length;
-    const uint32_t first = lintelp_load4(bytes - step), fourth = lintelp_load4(bytes - step + 12);
-    const uint8_t *const last = bytes + (size - step); /* where one may begin at the latest */
+    if (like == NULL)
+        return lintelp_load4(bytes) == first && lintelp_load4(bytes + 12) == fourth;
+    return (((lintelp_load8(bytes + like->at[0], 0) ^ like->bits[0]) & like->mask[0]) |
+            ((lintelp_load8(bytes + like->at[1], 0) ^ like->bits[1]) & like->mask[1])) == 0;
+}
+
+/*
+ * Frames that are as long as the one before them, and have its flags, from bytes on. Where a frame
+ * begins is known only when the length before it is, and that wait is most of the work; here
+ * nothing waits, the header is only compared. A view is three pairs of numbers that each grow by a
+ * step. The first is the view of the frame at bytes, which has room; last is where one may begin at
+ * the latest. Returns the place behind the last view.
+ */
+static inline struct lintel_frame *take_equals(const struct like *like, const uint8_t *bytes,
+                                               const uint8_t *last, struct lintel_frame first,
+                                               struct lintel_frame *to,
+                                               const struct lintel_frame *full)
+{
+    const size_t step = first.header_size + first.length + first.trailer_size;
+    const uint32_t word = lintelp_load4(bytes - step);
+    const uint32_t fourth = like == NULL ? lintelp_load4(bytes - step + 12) : 0;
 #if defined(__GNUC__) && UINTPTR_MAX == UINT64_MAX
     typedef uint64_t pair __attribute__((vector_size(16)));
-    struct lintel_frame frame;
     pair pairs[3];
     const pair steps[3] = {{step, step}, {step, 0}, {0, step}};
 
-    _Static_assert(sizeof frame == sizeof pairs, "a view is three pairs");
-    view(&frame, bytes, LINTEL_HEADER_SIZE, length, 0, offset);
-    memcpy(pairs, &frame, sizeof pairs);
-    while (to < full && bytes <= last && lintelp_load4(bytes) == first &&
-           lintelp_load4(bytes + 12) == fourth) {
+    _Static_assert(sizeof first == sizeof pairs, "a view is three pairs");
+    memcpy(pairs, &first, sizeof pairs);
+    while (to < full && bytes <= last && is_like(like, bytes, word, fourth)) {
         memcpy(to, &pairs[0], 16);
         memcpy((char *)to + 16, &pairs[1], 16);
         memcpy((char *)to + 32, &pairs[2], 16);
@@ -57,14 +71,26 @@ static LINTELP_APART struct lintel_frame *scan_run_of_equals(const uint8_t *byte
         to++;
     }
 #else
-    while (to < full && bytes <= last && lintelp_load4(bytes) == first &&
-           lintelp_load4(bytes + 12) == fourth) {
-        view(to++, bytes, LINTEL_HEADER_SIZE, length, 0, offset);
+    while (to < full && bytes <= last && is_like(like, bytes, word, fourth)) {
+        *to++ = first;
         bytes += step;
-        offset += step;
+        first.header += step;
+        first.payload += step;
+        first.trailer += step;
+        first.offset += step;
     }
 #endif
     return to;
+}
+
+static LINTELP_APART struct lintel_frame *
+take_equals_of_lintel(const uint8_t *bytes, const uint8_t *end, uint64_t length, uint64_t offset,
+                      struct lintel_frame *to, const struct lintel_frame *full)
+{
+    struct lintel_frame first;
+
+    view(&first, bytes, LINTEL_HEADER_SIZE, length, 0, offset);
+    return take_equals(NULL, bytes, end - (LINTEL_HEADER_SIZE + length), first, to, full);
 }
 
 /*
@@ -90,8 +116,7 @@ static LINTELP_APART int scan_lintel(struct lintel_decoder *d, const uint8_t *by
         view(to++, p, LINTEL_HEADER_SIZE, length, 0, offset + (size_t)(p - start));
         p = payload + length;
         if (length == last && (uint64_t)(end - p) >= LINTEL_HEADER_SIZE + length) {
-            to = scan_run_of_equals(p, (size_t)(end - p), to, full, length,
-                                    offset + (size_t)(p - start));
+            to = take_equals_of_lintel(p, end, length, offset + (size_t)(p - start), to, full);
             p = to[-1].trailer;
         }
         last = length;
@@ -122,35 +147,80 @@ static inline int scan_one_lintel(struct lintel_decoder *d, struct lintel_frame 
     return 1;
 }
 
-/* The same for any other layout that has a plan. */
-static LINTELP_APART int scan(struct lintel_decoder *d, const uint8_t *bytes, size_t size,
-                              size_t *at, struct lintel_frame *out, int capacity)
+/* Frames that are as long as the one before them, which is to[-1], in a layout that has a plan. */
+static LINTELP_APART struct lintel_frame *take_equals_of(const struct lintelp_plan *plan,
+                                                         const uint8_t *end,
+                                                         struct lintel_frame *to,
+                                                         const struct lintel_frame *full)
 {
-    const struct lintelp_plan plan = d->layout->plan;
-    const size_t header = d->layout->header_min;
-    const size_t trailer = d->layout->trailer_min;
-    const uint64_t low = d->raw_low, span = d->raw_span;
-    uint64_t offset = d->offset - *at;
-    size_t i = *at;
-    int n = 0;
+    struct lintel_frame first = to[-1];
+    const size_t step = first.header_size + first.length + first.trailer_size;
+    const size_t varint = first.header_size - plan->length_at;
+    const uint8_t *bytes = first.header + step;
+    uint64_t mask = plan->mask << plan->shift;
+    size_t reach = plan->span; /* so many bytes are looked at */
+    struct like like = {{plan->check[0].offset, plan->length_at},
+                        {plan->check[0].bits, lintelp_load8(first.header + plan->length_at, 0)},
+                        {plan->check[0].mask, 0}};
 
-    while (n < capacity && size - i >= plan.span) {
-        const uint8_t *p = bytes + i;
-        uint64_t raw = lintelp_load8(p + plan.length_at, plan.swap) >> plan.shift & plan.mask;
-        uint64_t length = raw * plan.factor + (uint64_t)plan.sum;
-        uint64_t wrong = 0;
-        for (unsigned c = 0; c < plan.checks; c++)
-            wrong |= (lintelp_load8(p + plan.check[c].offset, 0) ^ plan.check[c].bits) &
-                     plan.check[c].mask;
-        if (wrong != 0 || raw - low > span || length > size - i - header ||
-            trailer > size - i - header - length)
-            break;
-        view(&out[n++], p, header, length, trailer, offset + i);
-        i += header + (size_t)length + trailer;
+    if (plan->varint > 0 && varint < sizeof mask) {
+        mask = (UINT64_C(1) << 8 * varint) - 1;
+        reach = plan->length_at + sizeof mask;
     }
-    *at = i;
-    d->offset = offset + i;
-    return n;
+    if (reach < step)
+        reach = step;
+    if (mask == 0 || plan->checks > 1 || (size_t)(end - bytes) < reach)
+        return to;
+    like.mask[1] = lintelp_load8((const uint8_t *)&mask, plan->swap);
+    first.header += step;
+    first.payload += step;
+    first.trailer += step;
+    first.offset += step;
+    return take_equals(&like, bytes, end - reach, first, to, full);
+}
+
+/* The same for any other layout that has a plan. */
+static LINTELP_APART int scan_planned(struct lintel_decoder *d, const uint8_t *bytes, size_t size,
+                                      size_t *at, struct lintel_frame *out, int capacity)
+{
+    const struct lintelp_plan *const plan = &d->layout->plan;
+    const uint8_t *const start = bytes + *at, *const end = bytes + size;
+    const struct lintel_frame *const full = out + capacity;
+    const size_t trailer = d->layout->trailer_min;
+    const uint64_t offset = d->offset;
+    const uint8_t *p = start;
+    struct lintel_frame *to = out;
+    uint64_t length, last = UINT64_MAX;
+    size_t header;
+
+    while (to < full && lintelp_decoder_measure(d, p, (size_t)(end - p), &header, &length)) {
+        size_t left = (size_t)(end - p) - header;
+        if (length > left || trailer > left - length)
+            break;
+        view(to++, p, header, length, trailer, offset + (size_t)(p - start));
+        if (length == last)
+            to = take_equals_of(plan, end, to, full);
+        p = to[-1].trailer + trailer;
+        last = length;
+    }
+    d->offset = offset + (size_t)(p - start);
+    *at += (size_t)(p - start);
+    return (int)(to - out);
+}
+
+static LINTELP_APART int scan_one_planned(struct lintel_decoder *d, struct lintel_frame *out)
+{
+    const uint8_t *p = d->piece + d->at;
+    size_t left = d->size - d->at, header, trailer = d->layout->trailer_min;
+    uint64_t length;
+
+    if (!lintelp_decoder_measure(d, p, left, &header, &length) || length > left - header ||
+        trailer > left - header - length)
+        return 0;
+    view(out, p, header, length, trailer, d->offset);
+    d->at += header + (size_t)length + trailer;
+    d->offset += header + length + trailer;
+    return 1;
 }
 
 static int scan_run(struct lintel_decoder *d, const uint8_t *bytes, size_t size, size_t *at,
@@ -158,7 +228,7 @@ static int scan_run(struct lintel_decoder *d, const uint8_t *bytes, size_t size,
 {
     if (d->quick == QUICK_LINTEL)
         return scan_lintel(d, bytes, size, at, out, capacity);
-    return scan(d, bytes, size, at, out, capacity);
+    return scan_planned(d, bytes, size, at, out, capacity);
 }
 
 /* ---- frames out: step by step ---------------------------------------------------------------- */
@@ -300,8 +370,8 @@ int lintel_decoder_next(struct lintel_decoder *decoder, struct lintel_frame *out
         return LINTEL_E_USAGE;
     if (d->drip > 0)
         return 0;
-    if (d->status == LINTEL_OK && d->begin == d->end && d->quick == QUICK_LINTEL && d->skip == 0 &&
-        scan_one_lintel(d, out))
+    if (d->status == LINTEL_OK && d->begin == d->end && d->quick != SLOW && d->skip == 0 &&
+        (d->quick == QUICK_LINTEL ? scan_one_lintel(d, out) : scan_one_planned(d, out)))
         return 1;
     return lintel_decoder_next_batch(d, out, 1);
 }

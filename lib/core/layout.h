@@ -47,16 +47,18 @@ struct lintelp_slot {
 };
 
 /*
- * The short way through headers without varints. Eight bytes are loaded at a time, so a header is
- * looked at this way only where `span` bytes are there.
+ * The short way through headers without varints, or with one, the length, at their end. Eight bytes
+ * are loaded at a time, so a header is looked at this way only where `span` bytes are there.
  *
  *     check[i]: load 8 bytes at offset, and with mask, compare with bits (memory order)
- *     length:   load 8 bytes at length_at, swap to this order, >> shift, & mask, * factor, + sum
+ *     length:   load 8 bytes at length_at, swap to this order, >> shift, & mask, * factor, + sum;
+ *               or the varint there
  */
 struct lintelp_plan {
     uint8_t usable;
     uint8_t checks;
-    uint8_t swap; /* 1: the length's order is not this machine's */
+    uint8_t swap;   /* 1: the length's order is not this machine's */
+    uint8_t varint; /* the length is a varint of at most so many bytes; 0: it is none */
     uint8_t shift;
     uint16_t length_at;
     uint16_t span;                  /* bytes that must be there: the header's, at least 8 */

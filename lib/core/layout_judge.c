@@ -269,6 +269,25 @@ static void plan_length(const struct lintel_layout *layout, struct lintelp_plan 
     plan->raw_max = lintelp_view_is_signed(view) ? view->mask >> 1 : plan->mask;
 }
 
+/* The length is a varint at the end of the header, and nothing else is one. */
+static void plan_varint(const struct lintel_layout *layout, struct lintelp_plan *plan)
+{
+    const struct lintelp_view *view = &layout->views[layout->length];
+    const struct lintel_field *field = &layout->fields[view->seen.field];
+
+    for (size_t i = 0; i < layout->field_count; i++)
+        if (layout->fields[i].code == 'v' && &layout->fields[i] != field)
+            return;
+    if (view->seen.field + 1u != layout->header_fields || view->ops || field->views > 1)
+        return;
+    plan->length_at = (uint16_t)field->offset;
+    plan->swap = BIG_IS_SWAPPED ? 0 : 1; /* the varint's first byte is the word's lowest */
+    plan->varint = (uint8_t)field->size;
+    plan->factor = 1;
+    plan->raw_max = UINT64_MAX;
+    plan->usable = 1;
+}
+
 void lintelp_layout_plan(struct lintel_layout *layout)
 {
     uint8_t mask[LINTEL_HEADER_MAX + 8] = {0};
@@ -280,11 +299,13 @@ void lintelp_layout_plan(struct lintel_layout *layout)
     layout->type_slot = slot_of(layout, layout->type);
     layout->flags_slot = slot_of(layout, layout->flags);
     layout->length_slot = slot_of(layout, layout->length);
-    if (layout->varints)
-        return;
     plan->span = (uint16_t)(layout->header_min > 8 ? layout->header_min : 8);
     if (!fixed_bytes(layout, mask, bits) || !plan_checks(plan, mask, bits))
         return;
+    if (layout->varints) {
+        plan_varint(layout, plan);
+        return;
+    }
     plan_length(layout, plan);
     plan->usable = 1;
 }
