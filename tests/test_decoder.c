@@ -235,6 +235,25 @@ static void decoder_says_what_where_and_against_which_limit(void **state)
                  "frame at byte 0: length 3 is below the least it can be, 4");
     expect_error("kafka", "ffffffff", 0, LINTEL_E_TOO_SMALL, 0,
                  "frame at byte 0: length -1 is below the least it can be, 0");
+    expect_error("kafka", "80000000", 0, LINTEL_E_TOO_SMALL, 0,
+                 "frame at byte 0: length -2147483648 is below the least it can be, 0 (in the "
+                 "other byte order it would be 128)");
+    expect_error("lintel", "544c0100000000000000000000000000", 0, LINTEL_E_MISMATCH, 0,
+                 "frame at byte 0: magic is 0x544C, not 0x4C54 (in the other byte order it would "
+                 "be right)");
+    expect_error("u16", "0500 6869206969", 0, LINTEL_E_TRUNCATED, 0,
+                 "frame at byte 0: the stream ended after 7 of 1282 bytes (in the other byte order "
+                 "it would be 5)");
+    expect_error("u16", "0300 68692069", 0, LINTEL_E_TRUNCATED, 0,
+                 "frame at byte 0: the stream ended after 6 of 770 bytes");
+    expect_error("http2", "474554202f20485454502f312e310d0a", 0, LINTEL_E_TRUNCATED, 0,
+                 "frame at byte 0: the stream ended after 16 of 4670813 bytes (the bytes read "
+                 "\"GET / HTT\")");
+    expect_error("mysql", "1603010020616263", 0, LINTEL_E_TRUNCATED, 0,
+                 "frame at byte 0: the stream ended after 8 of 66330 bytes (the bytes look like a "
+                 "TLS record)");
+    expect_error("tls", "1603010020616263", 0, LINTEL_E_TRUNCATED, 0,
+                 "frame at byte 0: the stream ended after 8 of 37 bytes");
     expect_error("amqp", "01 0000 00000001 aa cd", 0, LINTEL_E_MISMATCH, 0,
                  "frame at byte 0: end is 0xCD, not 0xCE");
     expect_error("mqtt", "30 8000", 0, LINTEL_E_MALFORMED, 0,
@@ -488,6 +507,7 @@ static int read_run(struct lintel_decoder *decoder, const uint8_t *wire, size_t 
 static void decoder_batch_looks_at_every_frame_of_a_run(void **state)
 {
     static const uint8_t flags[] = {0, LINTEL_REPLY, LINTEL_MORE, LINTEL_REPLY | LINTEL_ERROR};
+    static const int batches[] = {0 /* one more than odd */, 1, 3, RUN};
     static uint8_t wire[RUN * RUN_WIRE + 1];
     struct lintel_frame frames[2 * RUN];
     struct lintel_decoder *decoder;
@@ -496,10 +516,11 @@ static void decoder_batch_looks_at_every_frame_of_a_run(void **state)
 
     assert_int_equal(lintel_decoder_new(&decoder, NULL, NULL), LINTEL_OK);
     for (int odd = 0; odd < RUN; odd++) {
-        for (uint32_t kind = 0; kind < 12; kind++) {
+        for (uint32_t kind = 0; kind < 4 * 3 * COUNT(batches); kind++) {
             const uint32_t length = 7 + kind % 3;
-            size_t size = put_run(wire, odd, flags[kind / 3], length), at = 0;
-            assert_int_equal(read_run(decoder, wire, size, 1 + odd % RUN, frames, &n), 0);
+            size_t size = put_run(wire, odd, flags[kind / 3 % 4], length), at = 0;
+            int batch = batches[kind / 12] > 0 ? batches[kind / 12] : 1 + odd;
+            assert_int_equal(read_run(decoder, wire, size, batch, frames, &n), 0);
             assert_int_equal(n, RUN);
             for (int i = 0; i < RUN; i++) {
                 assert_ptr_equal(frames[i].header, wire + at);
@@ -628,6 +649,67 @@ static void decoder_keeps_the_budget(void **state)
     assert_int_equal(lintel_decoder_next(decoder, &frame), 0);
     lintel_decoder_free(decoder);
     free(wire.data);
+}
+
+/* What is held is within the budget, and within twice of it while views live; and a frame that fits
+ * comes out, however the stream is cut and handed in. */
+static void decoder_holds_no_more_than_the_budget(void **state)
+{
+    static const size_t sizes[] = {20000, 5000, 20000, 30, 19000, 12000, 20000};
+    static const size_t cuts[] = {1, 100, 1000, 4096, 7000, 20000, SIZE_MAX};
+    static const size_t budgets[] = {20000, 20001, 30000, 40000, 100000};
+    static uint8_t wire[120000];
+    struct lintel_layout *layout = make_layout("u32");
+    size_t used = 0;
+    (void)state;
+
+    for (size_t i = 0; i < COUNT(sizes); used += sizes[i++])
+        lintel_put_u32be(wire + used, (uint32_t)sizes[i] - 4);
+    for (size_t i = 0; i < 2 * COUNT(cuts) * COUNT(budgets); i++) {
+        const size_t cut = cuts[i / 2 % COUNT(cuts)], budget = budgets[i / 2 / COUNT(cuts)];
+        struct lintel_decoder_options options = options_of(layout, 20000 - 4);
+        struct lintel_decoder *decoder;
+        struct lintel_frame frame;
+        size_t frames = 0;
+        int rc = 0;
+        options.max_memory = budget;
+        assert_int_equal(lintel_decoder_new(&decoder, &options, NULL), LINTEL_OK);
+        for (size_t at = 0; at < used && rc == 0;) {
+            size_t step = cut < used - at ? cut : used - at;
+            at += hand_in(decoder, wire + at, step, i % 2);
+            assert_true(lintel_decoder_memory(decoder) <= budget);
+            while ((rc = lintel_decoder_next(decoder, &frame)) == 1) {
+                assert_int_equal(frame.length, sizes[frames++] - 4);
+                assert_true(lintel_decoder_memory(decoder) <= 2 * budget);
+            }
+        }
+        assert_int_equal(rc, 0);
+        assert_int_equal(frames, COUNT(sizes));
+        lintel_decoder_free(decoder);
+    }
+    lintel_layout_free(layout);
+}
+
+static void decoder_holds_a_budget_below_its_least_block(void **state)
+{
+    struct lintel_layout *layout = make_layout("u8");
+    struct lintel_decoder_options options = options_of(layout, 0);
+    struct lintel_decoder *decoder;
+    struct lintel_frame frame;
+    (void)state;
+
+    options.max_memory = 10;
+    assert_int_equal(lintel_decoder_new(&decoder, &options, NULL), LINTEL_OK);
+    for (int i = 0; i < 20; i++)
+        for (int at = 0; at < 10; at++) {
+            assert_int_equal(lintel_decoder_feed(decoder, at == 0 ? "\x09" : "a", 1), LINTEL_OK);
+            assert_int_equal(lintel_decoder_next(decoder, &frame), at == 9);
+            if (at == 9)
+                assert_int_equal(lintel_decoder_next(decoder, &frame), 0);
+            assert_true(lintel_decoder_memory(decoder) <= 10);
+        }
+    lintel_decoder_free(decoder);
+    lintel_layout_free(layout);
 }
 
 /* Feed, with every allocation failing in turn; after each failure the decoder goes on. */
@@ -1081,12 +1163,46 @@ static void decoder_pieces_need_no_memory(void **state)
 
 /* ---- misuse ---------------------------------------------------------------------------------- */
 
+static void decoder_says_how_much_has_begun(void **state)
+{
+    struct lintel_layout *layout = make_layout("B:kind H:length * H:end=0xCEA7");
+    struct lintel_decoder_options options = options_of(layout, 0);
+    const uint8_t wire[] = {7, 0, 5, 'a', 'b', 'c', 'd', 'e', 0xCE};
+    const uint64_t begun[] = {3, 3, 10, 10, 10, 10, 10, 10, 10};
+    (void)state;
+
+    for (int pieces = 0; pieces < 2; pieces++) {
+        struct lintel_decoder *decoder;
+        struct lintel_piece piece;
+        struct lintel_frame frame;
+        uint64_t size = 1;
+        assert_int_equal(lintel_decoder_new(&decoder, &options, NULL), LINTEL_OK);
+        assert_int_equal(lintel_decoder_begun(decoder, &size), 0);
+        assert_int_equal(size, 0);
+        for (size_t i = 0; i < sizeof wire; i++) {
+            assert_int_equal(lintel_decoder_feed(decoder, wire + i, 1), LINTEL_OK);
+            if (pieces)
+                while (lintel_decoder_next_piece(decoder, &piece) == 1)
+                    continue;
+            else
+                assert_int_equal(lintel_decoder_next(decoder, &frame), 0);
+            assert_int_equal(lintel_decoder_begun(decoder, &size), 1);
+            assert_int_equal(size, begun[i]);
+            assert_int_equal(lintel_decoder_begun(decoder, NULL), 1);
+        }
+        lintel_decoder_free(decoder);
+    }
+    assert_int_equal(lintel_decoder_begun(NULL, NULL), 0);
+    lintel_layout_free(layout);
+}
+
 static void decoder_answers_misuse_with_usage(void **state)
 {
     struct lintel_decoder *decoder;
     struct lintel_frame frame;
     struct lintel_error error;
     struct lintel_part parts[2];
+    struct lintel_piece piece;
     void *space;
     size_t size;
     (void)state;
@@ -1111,10 +1227,23 @@ static void decoder_answers_misuse_with_usage(void **state)
     assert_string_equal(error.text, "");
     lintel_decoder_error(NULL, &error);
     lintel_decoder_error(decoder, NULL);
+    assert_int_equal(lintel_decoder_space(decoder, &space, &size), LINTEL_OK);
     assert_int_equal(lintel_decoder_end(decoder), LINTEL_OK);
+    assert_int_equal(lintel_decoder_filled(decoder, 1), LINTEL_E_USAGE);
     assert_int_equal(lintel_decoder_feed(decoder, "", 1), LINTEL_E_USAGE);
     assert_int_equal(lintel_decoder_next(decoder, &frame), LINTEL_E_END);
+    /* An error stays: every call says it, but for rest, which gives back what is left. */
+    assert_int_equal(lintel_decoder_next(decoder, &frame), LINTEL_E_END);
+    assert_int_equal(lintel_decoder_next_batch(decoder, &frame, 1), LINTEL_E_END);
+    assert_int_equal(lintel_decoder_next_piece(decoder, &piece), LINTEL_E_END);
+    assert_int_equal(lintel_decoder_next_pieces(decoder, &piece, 1), LINTEL_E_END);
     assert_int_equal(lintel_decoder_feed(decoder, "", 1), LINTEL_E_END);
+    assert_int_equal(lintel_decoder_space(decoder, &space, &size), LINTEL_E_END);
+    assert_int_equal(lintel_decoder_filled(decoder, 0), LINTEL_E_END);
+    assert_int_equal(lintel_decoder_filled(decoder, 1), LINTEL_E_END);
+    assert_int_equal(lintel_decoder_end(decoder), LINTEL_E_END);
+    assert_int_equal(lintel_decoder_rest(decoder, parts), LINTEL_OK);
+    assert_int_equal(lintel_decoder_next(decoder, &frame), LINTEL_E_END);
     lintel_decoder_reset(decoder);
     assert_int_equal(lintel_decoder_feed(decoder, "LT", 2), LINTEL_OK);
     assert_int_equal(lintel_decoder_next(decoder, &frame), 0);
@@ -1208,6 +1337,8 @@ int main(void)
         cmocka_unit_test(decoder_batch_looks_at_every_frame_of_a_run),
         cmocka_unit_test(decoder_takes_runs_of_every_layout),
         cmocka_unit_test(decoder_keeps_the_budget),
+        cmocka_unit_test(decoder_holds_no_more_than_the_budget),
+        cmocka_unit_test(decoder_holds_a_budget_below_its_least_block),
         cmocka_unit_test(decoder_survives_failing_memory),
         cmocka_unit_test(decoder_error_does_without_memory),
         cmocka_unit_test(decoder_trim_gives_storage_back),
@@ -1222,6 +1353,7 @@ int main(void)
         cmocka_unit_test(decoder_pieces_come_in_batches),
         cmocka_unit_test(decoder_batches_of_pieces_are_single_pieces),
         cmocka_unit_test(decoder_pieces_need_no_memory),
+        cmocka_unit_test(decoder_says_how_much_has_begun),
         cmocka_unit_test(decoder_answers_misuse_with_usage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -34,7 +34,9 @@ struct lintel_decoder_options {
     const struct lintel_layout *layout;       /* kept; NULL: lintel's own */
     const struct lintel_allocator *allocator; /* kept; NULL: malloc and free */
     uint64_t max_frame;  /* payload bytes; 0: LINTEL_FRAME_LIMIT, or what the length can carry */
-    uint64_t max_memory; /* bytes of storage, our own; 0: what one frame of max_frame needs */
+    uint64_t max_memory; /* bytes of storage for what is unfinished, our own; 0: what one frame of
+                            max_frame needs, and 256 KiB. While views live, as much again may hold
+                            those. */
     enum lintel_over_limit over_limit;
 };
 #define LINTEL_DECODER_OPTIONS_INIT                                               \
@@ -85,8 +87,8 @@ LINTEL_API LINTEL_MUST_USE int lintel_decoder_feed(struct lintel_decoder *decode
  * Ask for room to receive into, in place of lintel_decoder_feed(): the bytes are then where the
  * frame is put together, and are not copied again. Ends the life of all earlier views.
  *
- * Lends    *space, *size bytes, until the next call of feed, space, filled, reset or free
- * Returns  LINTEL_OK, *size is at least 1
+ * Lends    *space, *size bytes, until the next call of feed, space, filled, end, trim, reset or
+ * free Returns  LINTEL_OK, *size is at least 1; of a large frame it is no more than what is missing
  *          LINTEL_E_NOMEM  out of memory, and the decoder is as it was; or over max_memory, and it
  *                          stays there
  *          LINTEL_E_USAGE  as in lintel_decoder_feed()
@@ -100,6 +102,7 @@ LINTEL_API LINTEL_MUST_USE int lintel_decoder_space(struct lintel_decoder *decod
  *
  * Returns  LINTEL_OK
  *          LINTEL_E_USAGE  more than was lent
+ *          LINTEL_E_...    the error that the decoder is in
  */
 LINTEL_API LINTEL_MUST_USE int lintel_decoder_filled(struct lintel_decoder *decoder, size_t size);
 
@@ -109,6 +112,7 @@ LINTEL_API LINTEL_MUST_USE int lintel_decoder_filled(struct lintel_decoder *deco
  *
  * Returns  LINTEL_OK
  *          LINTEL_E_USAGE  decoder is NULL
+ *          LINTEL_E_...    the error that the decoder is in
  */
 LINTEL_API
 int lintel_decoder_end(struct lintel_decoder *decoder);
@@ -214,7 +218,8 @@ struct lintel_part {
 
 /*
  * Take those bytes back, to hand the stream on to something else: up to two parts, in order. The
- * decoder is left at its offset with nothing unread.
+ * decoder is left at its offset with nothing unread. In an error it gives them too, and the error
+ * stays: what is not of this protocol may be of another.
  *
  * Lends    parts[0] and parts[1] as frame views are lent; a part may have size 0
  * Returns  LINTEL_OK; LINTEL_E_USAGE on a NULL, or between the pieces of a frame

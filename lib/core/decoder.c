@@ -120,15 +120,26 @@ static void free_block(struct lintel_decoder *d, struct lintelp_block *block)
         (void)lintelp_resize(d->allocator, block, 0);
 }
 
-/* A block that is free now: the larger of it and the spare one is kept. */
+/* The spare block goes where it and own storage of that capacity would be over the budget. */
+static void fit_spare(struct lintel_decoder *d, size_t capacity)
+{
+    if (d->spare == NULL ||
+        (capacity <= d->max_memory && d->spare->size <= d->max_memory - capacity))
+        return;
+    free_block(d, d->spare);
+    d->spare = NULL;
+}
+
+/* A block that is free now: the larger of it and the spare one is kept, within the budget. */
 static void spare_block(struct lintel_decoder *d, struct lintelp_block *block)
 {
-    if (d->spare == NULL || d->spare->size < block->size) {
-        free_block(d, d->spare);
-        d->spare = block;
+    if (d->spare != NULL && d->spare->size >= block->size) {
+        free_block(d, block);
         return;
     }
-    free_block(d, block);
+    free_block(d, d->spare);
+    d->spare = block;
+    fit_spare(d, d->capacity);
 }
 
 /* No view points into the retired blocks any more. */
@@ -277,15 +288,15 @@ static int move_to(struct lintel_decoder *d, size_t capacity)
 
     if (block == NULL)
         return LINTEL_E_NOMEM;
-    if (!resized) {
-        if (used > 0)
-            memcpy(bytes_of(block), d->own + d->begin, used);
-        put_aside(d, own);
-    }
+    if (!resized && used > 0)
+        memcpy(bytes_of(block), d->own + d->begin, used);
     d->own = bytes_of(block);
     d->capacity = block->size;
     d->begin = 0;
     d->end = used;
+    if (!resized)
+        put_aside(d, own);
+    fit_spare(d, d->capacity);
     return LINTEL_OK;
 }
 
@@ -307,7 +318,7 @@ int lintelp_decoder_make_room(struct lintel_decoder *d, size_t size)
     if (size > d->max_memory || used > d->max_memory - size)
         return lintelp_decoder_over_budget(d, (uint64_t)used + size);
     if (capacity == 0)
-        capacity = LEAST_CAPACITY;
+        capacity = LEAST_CAPACITY < d->max_memory ? LEAST_CAPACITY : (size_t)d->max_memory;
     while (capacity - used < size || capacity < used)
         capacity = capacity <= d->max_memory / 2 ? 2 * capacity : (size_t)d->max_memory;
     return move_to(d, capacity);
@@ -400,8 +411,21 @@ static int grow_space(struct lintel_decoder *d)
     return move_to(d, capacity);
 }
 
+/* Whether what is unfinished goes to the front of own storage before more is received: where that
+ * is little; or where more is needed than fits behind it, and it is less than what is free in
+ * front, or there is no more storage to be had. The last is once for a frame, which is larger than
+ * what is moved. */
+static int is_to_move(const struct lintel_decoder *d, size_t used, size_t wanted)
+{
+    if (d->begin == 0)
+        return 0;
+    return used <= LITTLE ||
+           (d->capacity - d->end < wanted && (d->begin >= used || d->capacity >= d->max_memory));
+}
+
 /* A frame too large for the storage of a busy stream is received to its end and no further, so that
- * the next one begins at the front again and is not moved there. */
+ * the next one begins at the front again and is not moved there; of all others at most as much
+ * comes as that storage holds. */
 static size_t to_lend(const struct lintel_decoder *d)
 {
     size_t used = d->end - d->begin, room = d->capacity - d->end;
@@ -427,7 +451,7 @@ int lintel_decoder_space(struct lintel_decoder *decoder, void **space, size_t *s
     begin_feed(d);
     used = d->end - d->begin;
     wanted = d->need > used && d->need - used < SIZE_MAX ? (size_t)(d->need - used) : 1;
-    if (d->begin > 0 && (used <= LITTLE || (d->begin >= used && d->capacity - d->end < wanted))) {
+    if (is_to_move(d, used, wanted)) {
         memmove(d->own, d->own + d->begin, used);
         d->begin = 0;
         d->end = used;
@@ -445,7 +469,11 @@ int lintel_decoder_space(struct lintel_decoder *decoder, void **space, size_t *s
 
 int lintel_decoder_filled(struct lintel_decoder *decoder, size_t size)
 {
-    if (decoder == NULL || size > decoder->lent)
+    if (decoder == NULL)
+        return LINTEL_E_USAGE;
+    if (decoder->status < 0)
+        return decoder->status;
+    if (size > decoder->lent)
         return LINTEL_E_USAGE;
     decoder->full = size > 0 && size == decoder->lent;
     decoder->lent = 0;
@@ -457,8 +485,11 @@ int lintel_decoder_end(struct lintel_decoder *decoder)
 {
     if (decoder == NULL)
         return LINTEL_E_USAGE;
+    if (decoder->status < 0)
+        return decoder->status;
     decoder->ended = 1;
     decoder->drip = 0;
+    decoder->lent = 0;
     return LINTEL_OK;
 }
 
@@ -502,7 +533,8 @@ int lintel_decoder_begun(const struct lintel_decoder *decoder, uint64_t *size)
     if (decoder != NULL && decoder->skip > 0)
         whole = decoder->skip;
     if (decoder != NULL && decoder->given_header > 0)
-        whole = decoder->given_header + decoder->given_length;
+        whole = decoder->given_header + decoder->given_length +
+                lintelp_trailer_least(decoder->layout);
     if (size != NULL)
         *size = whole;
     return whole > 0;

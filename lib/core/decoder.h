@@ -202,7 +202,8 @@ int lintelp_decoder_bad(struct lintel_decoder *d, const struct lintelp_judgement
                         const uint8_t *bytes, size_t have);
 /* Pass over the frame at the front. Returns 1 when it is behind us, else as next. */
 int lintelp_decoder_pass_over(struct lintel_decoder *d);
-/* The end was announced: have bytes came of a frame that has at least need; bytes may be NULL. */
+/* The end was announced: have bytes came of a frame that has at least need. bytes is its header, as
+ * far as that came, or NULL. */
 int lintelp_decoder_finish(struct lintel_decoder *d, const uint8_t *bytes, uint64_t have,
                            uint64_t need);
 /* Hand out the frame at bytes, and go on behind it. */

@@ -55,7 +55,8 @@ static inline void end_pieces(struct lintel_decoder *d, struct lintel_piece *out
 static int truncated(struct lintel_decoder *d, size_t trailer_have, uint64_t trailer_need)
 {
     uint64_t have = d->given_header + d->given_length - d->given_left + trailer_have;
-    return lintelp_decoder_finish(d, NULL, have, d->given_header + d->given_length + trailer_need);
+    return lintelp_decoder_finish(d, d->own + d->begin, have,
+                                  d->given_header + d->given_length + trailer_need);
 }
 
 static int next_of_payload(struct lintel_decoder *d, struct lintel_piece *out)

@@ -66,25 +66,47 @@ static int hint_bytes(struct lintelp_text *text, const uint8_t *bytes, size_t si
     return 1;
 }
 
-/* A length that would be within the limit if its bytes were the other way round. */
-static void hint_order(struct lintelp_text *text, const struct lintel_layout *layout,
-                       const uint8_t *bytes, size_t have, uint64_t limit)
+/* The word of an integer with its bytes the other way round. Returns 0 where it has no two. */
+static int swapped_word(const struct lintel_layout *layout, int index, const uint8_t *bytes,
+                        size_t have, uint64_t *word)
 {
-    const struct lintelp_view *view = &layout->views[layout->length];
+    const struct lintelp_view *view = &layout->views[index];
     struct lintel_value value;
-    uint64_t word, length;
     uint8_t swapped[8];
 
-    if (view->seen.code == 'v' || view->seen.size < 2 ||
-        !lintelp_layout_peek(layout, (size_t)layout->length, bytes, have, &value, &word))
-        return;
-    lintelp_store(swapped, view->seen.size, layout->little, word);
-    word = lintelp_load(swapped, view->seen.size, !layout->little);
-    if (lintelp_view_compute(view, word, &length) < 0 || length > limit || length == 0)
+    if (view->seen.code == 'v' || view->seen.size < 2 || view->seen.size > 8 || view->mask == 0 ||
+        !lintelp_layout_peek(layout, (size_t)index, bytes, have, &value, word))
+        return 0;
+    lintelp_store(swapped, view->seen.size, layout->little, *word);
+    *word = lintelp_load(swapped, view->seen.size, !layout->little);
+    return 1;
+}
+
+/* A length that would be from least to most if its bytes were the other way round. */
+static void hint_length_order(struct lintelp_text *text, const struct lintel_layout *layout,
+                              const uint8_t *bytes, size_t have, uint64_t least, uint64_t most)
+{
+    uint64_t word, length;
+
+    if (!swapped_word(layout, layout->length, bytes, have, &word) ||
+        lintelp_view_compute(&layout->views[layout->length], word, &length) < 0 || length < least ||
+        length > most)
         return;
     lintelp_text_str(text, " (in the other byte order it would be ");
     lintelp_text_u64(text, length);
     lintelp_text_char(text, ')');
+}
+
+/* A number that would be the constant it should be. */
+static void hint_constant_order(struct lintelp_text *text, const struct lintel_layout *layout,
+                                int index, const uint8_t *bytes, size_t have)
+{
+    const struct lintelp_view *view = &layout->views[index];
+    uint64_t word;
+
+    if (view->bytes == NULL && swapped_word(layout, index, bytes, have, &word) &&
+        ((word ^ view->bits) & view->mask) == 0)
+        lintelp_text_str(text, " (in the other byte order it would be right)");
 }
 
 /* ---- what is bad ----------------------------------------------------------------------------- */
@@ -184,8 +206,11 @@ void lintelp_explain_bad(struct lintel_error *error, const struct lintel_layout 
     tell_bad(&text, layout, judged, bytes, have, limit);
     if (hint_bytes(&text, bytes, have < layout->header_min ? have : layout->header_min))
         return;
-    if (judged->status == LINTEL_E_TOO_LARGE && judged->header_size > 0)
-        hint_order(&text, layout, bytes, have, limit);
+    if (judged->view == layout->length &&
+        (judged->status == LINTEL_E_TOO_SMALL || judged->header_size > 0))
+        hint_length_order(&text, layout, bytes, have, 1, limit);
+    else if (judged->status == LINTEL_E_MISMATCH)
+        hint_constant_order(&text, layout, judged->view, bytes, have);
 }
 
 void lintelp_explain_trailer(struct lintel_error *error, const struct lintel_layout *layout,
@@ -196,6 +221,27 @@ void lintelp_explain_trailer(struct lintel_error *error, const struct lintel_lay
 
     if (error != NULL)
         tell_bad(&text, layout, judged, trailer, have, 0);
+}
+
+/* Bytes of a TLS record that is as long as the frame: then the layout is that of TLS. */
+static int is_tls_frame(const uint8_t *bytes, size_t size, uint64_t need)
+{
+    return size >= 5 && need == UINT64_C(5) + bytes[3] * 256u + bytes[4];
+}
+
+/* Only the header is looked at, whatever came behind it, so that the words do not depend on how. A
+ * header that is whole may be binary and begin with letters: all of it is to be text. */
+static void hint_truncated(struct lintelp_text *text, const struct lintel_layout *layout,
+                           const uint8_t *bytes, uint64_t have, uint64_t need)
+{
+    size_t header = layout->header_min;
+    size_t size = have < header ? (size_t)have : header;
+
+    if (have < header || printable(bytes, size) == (size < SAMPLE ? size : SAMPLE) ||
+        (looks_like_tls(bytes, size) && !is_tls_frame(bytes, size, need)))
+        (void)hint_bytes(text, bytes, size);
+    else if (!layout->varints && have > header)
+        hint_length_order(text, layout, bytes, size, have - header, have - header);
 }
 
 void lintelp_explain_truncated(struct lintel_error *error, const struct lintel_layout *layout,
@@ -209,8 +255,8 @@ void lintelp_explain_truncated(struct lintel_error *error, const struct lintel_l
     lintelp_text_str(&text, in_header ? " of at least " : " of ");
     lintelp_text_u64(&text, need);
     lintelp_text_str(&text, " bytes");
-    if (error != NULL && bytes != NULL && in_header && have < layout->header_min)
-        (void)hint_bytes(&text, bytes, (size_t)have);
+    if (error != NULL && bytes != NULL)
+        hint_truncated(&text, layout, bytes, have, need);
 }
 
 void lintelp_explain_budget(struct lintel_error *error, uint64_t offset, uint64_t wanted,

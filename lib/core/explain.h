@@ -17,7 +17,8 @@ void lintelp_explain_trailer(struct lintel_error *error, const struct lintel_lay
                              uint64_t offset, const struct lintelp_judgement *judged,
                              const uint8_t *trailer, size_t have);
 
-/* The stream ended after have bytes of a frame that has at least need; bytes may be NULL. */
+/* The stream ended after have bytes of a frame that has at least need. Of its header at least those
+ * bytes are there that came; bytes may be NULL. */
 void lintelp_explain_truncated(struct lintel_error *error, const struct lintel_layout *layout,
                                uint64_t offset, const uint8_t *bytes, uint64_t have, uint64_t need);
 
