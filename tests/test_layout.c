@@ -124,7 +124,11 @@ static void layout_new_takes_the_fullest(void **state)
         "!1000s:a 20s:b I:length *",
         "!Q:length&0xffffffffffffffff *",
         "!B:version=1,version2&1 t:a T:b i:c l:d L:e q:f Q:g h:h H:i 2v:j v:length *",
-        "!H:length+9223372036854775807 *",
+        "!H:length+4611686018427387904 *",
+        "!B:length-6,a=6 *",
+        "!Q:length,a&0xb000000000000000=0 *",
+        "!h:a-5,b=5 B:length *",
+        "!I:length B:a+9223372036854775807 *",
     };
     (void)state;
     for (size_t i = 0; i < COUNT(taken); i++)
@@ -377,7 +381,7 @@ static void view_arithmetic_is_64_bits_wide(void **state)
         {"!Q:length-1 *", 0, LINTEL_E_TOO_SMALL, 0},
         {"!Q:length-1 *", 1, 0, 0},
         {"!q:length *", (uint64_t)1 << 63, LINTEL_E_TOO_SMALL, 0},
-        {"!q:length+9223372036854775807 *", (uint64_t)1 << 63, LINTEL_E_TOO_SMALL, 0},
+        {"!q:length+4611686018427387904 *", (uint64_t)1 << 63, LINTEL_E_TOO_SMALL, 0},
         {"!Q:length-2+2 *", 1, LINTEL_E_TOO_SMALL, 0},
         {"!Q:length+2-2 *", UINT64_MAX - 1, LINTEL_E_TOO_LARGE, 0},
         {"!Q:length+2-2 *", UINT64_MAX - 2, 0, UINT64_MAX - 2},
@@ -592,6 +596,25 @@ static void layout_put_refuses_what_does_not_fit(void **state)
     }
 }
 
+static void layout_refuses_bytes_at_null(void **state)
+{
+    static const char *const texts[] = {"!4s:a B:length *", "!c:a B:length *"};
+    (void)state;
+
+    for (size_t i = 0; i < COUNT(texts); i++) {
+        struct lintel_layout *layout = make_layout(texts[i]);
+        struct lintel_value values[2] = {lintel_text(NULL), lintel_uint(0)};
+        struct lintel_error error;
+        uint8_t out[5];
+        size_t size;
+        assert_int_equal(
+            lintel_layout_put_header(layout, out, sizeof out, &size, values, 2, 0, &error),
+            LINTEL_E_RANGE);
+        assert_non_null(strstr(error.text, "NULL"));
+        lintel_layout_free(layout);
+    }
+}
+
 /* To the last bit, which a processor that loads them as numbers would not keep. */
 static void layout_reads_and_writes_any_nan(void **state)
 {
@@ -651,6 +674,7 @@ int main(void)
         cmocka_unit_test(varint_is_exact),
         cmocka_unit_test(layout_writes_what_it_reads),
         cmocka_unit_test(layout_put_refuses_what_does_not_fit),
+        cmocka_unit_test(layout_refuses_bytes_at_null),
         cmocka_unit_test(layout_reads_and_writes_any_nan),
         cmocka_unit_test(layout_reads_only_its_own_frames),
     };

@@ -465,6 +465,32 @@ static void assembler_does_not_mix_pieces_and_frames(void **state)
     lintel_assembler_free(assembler);
 }
 
+/* An error stays, also where the call would be misuse without one. */
+static void assembler_says_its_error_first(void **state)
+{
+    struct wire wire = {0};
+    struct lintel_assembler *assembler = make(NULL);
+    struct lintel_message_piece out;
+    struct lintel_message message;
+    struct lintel_piece piece;
+    struct lintel_frame frame;
+    (void)state;
+
+    wire_text(&wire, LINTEL_MORE, "ab");
+    struct lintel_decoder *decoder = decoder_over(&wire);
+    assert_int_equal(lintel_decoder_next(decoder, &frame), 1);
+    piece = (struct lintel_piece){
+        frame.header, frame.payload, NULL, 1, frame.header_size, 0, 0, 2, frame.offset, 0};
+    assert_int_equal(lintel_assembler_take_piece(assembler, &out, &piece), 1);
+    assert_int_equal(lintel_assembler_take(assembler, &message, &frame), LINTEL_E_USAGE);
+    assert_int_equal(lintel_assembler_end(assembler), LINTEL_E_TRUNCATED);
+    assert_int_equal(lintel_assembler_take(assembler, &message, &frame), LINTEL_E_TRUNCATED);
+    assert_int_equal(lintel_assembler_take_piece(assembler, &out, &piece), LINTEL_E_TRUNCATED);
+    assert_int_equal(lintel_assembler_end(assembler), LINTEL_E_TRUNCATED);
+    lintel_decoder_free(decoder);
+    lintel_assembler_free(assembler);
+}
+
 /* ---- other layouts, misuse ------------------------------------------------------------------- */
 
 static void assembler_take_of_another_layout_gives_each_frame(void **state)
@@ -600,6 +626,7 @@ int main(void)
         cmocka_unit_test(assembler_take_piece_joins_to_the_same_at_every_cut),
         cmocka_unit_test(assembler_take_piece_refuses_another_message_in_between),
         cmocka_unit_test(assembler_does_not_mix_pieces_and_frames),
+        cmocka_unit_test(assembler_says_its_error_first),
         cmocka_unit_test(assembler_take_of_another_layout_gives_each_frame),
         cmocka_unit_test(assembler_takes_no_null),
         cmocka_unit_test(fragments_are_cut_at_the_limit),

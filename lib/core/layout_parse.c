@@ -513,17 +513,54 @@ static int parse_text(struct parser *p)
 
 /* ---- the layout as a whole ------------------------------------------------------------------- */
 
-/* The word of a view that brings the greatest value. */
-static uint64_t greatest_word(const struct lintelp_view *view)
+/* The bits of a view that the constants of its field fix, as mask and bits. */
+static uint64_t fixed_bits(const struct parser *p, const struct lintelp_view *view, uint64_t *bits)
 {
-    return lintelp_view_is_signed(view) ? view->mask >> 1 : view->mask;
+    const struct lintel_field *field = &p->fields[view->seen.field];
+    uint64_t fixed = 0;
+
+    *bits = 0;
+    for (int i = field->first_view; i < field->first_view + field->views; i++)
+        if (p->views[i].seen.constant) {
+            fixed |= p->views[i].mask & view->mask;
+            *bits |= p->views[i].bits & p->views[i].mask & view->mask;
+        }
+    return fixed;
+}
+
+/* The least and the greatest number that a view can stand for, with what its field's constants fix.
+ * Over 64 bits it is 2^64-1. Returns 0 where it is below zero whatever the word. */
+static int range_of(const struct parser *p, const struct lintelp_view *view, uint64_t *least,
+                    uint64_t *most)
+{
+    uint64_t bits, fixed = fixed_bits(p, view, &bits);
+    uint64_t sign = lintelp_view_is_signed(view) ? view->mask & ~(view->mask >> 1) : 0;
+    uint64_t factor = view->seen.factor, top = UINT64_MAX - view->high;
+
+    if ((bits & sign) != 0)
+        return 0;
+    *least = bits >> view->seen.shift;
+    *most = ((view->mask & ~fixed & ~sign) | bits) >> view->seen.shift;
+    if (*most > top / factor)
+        *most = top / factor;
+    *most *= factor;
+    if (view->low < 0 && *most < 0 - (uint64_t)view->low)
+        return 0;
+    *most += (uint64_t)view->seen.sum;
+    if (*least > top / factor)
+        *least = UINT64_MAX;
+    else if (view->seen.sum < 0 && *least * factor < 0 - (uint64_t)view->seen.sum)
+        *least = 0;
+    else
+        *least = *least * factor + (uint64_t)view->seen.sum;
+    return 1;
 }
 
 static int check_length(struct parser *p, size_t index)
 {
     struct lintelp_view *view = &p->views[index];
     const struct code *code = find_code(view->seen.code);
-    uint64_t most, top;
+    uint64_t least, most;
 
     if (view->seen.in_trailer)
         return refuse_name(p, index, " must stand before '*'");
@@ -531,21 +568,17 @@ static int check_length(struct parser *p, size_t index)
         return refuse_name(p, index, " must be an integer");
     if (view->seen.constant)
         return refuse_name(p, index, " cannot be a constant");
-    most = greatest_word(view) >> view->seen.shift;
-    if (most > (UINT64_MAX - view->high) / view->seen.factor)
-        most = (UINT64_MAX - view->high) / view->seen.factor;
-    most *= view->seen.factor;
-    if (view->low < 0 && most < 0 - (uint64_t)view->low)
+    if (!range_of(p, view, &least, &most))
         return refuse_name(p, index, " would always be below zero");
-    top = most + (uint64_t)view->seen.sum;
-    if (top > LINTEL_LENGTH_MAX)
-        top = LINTEL_LENGTH_MAX;
-    p->made.length_max = top;
+    if (least > LINTEL_LENGTH_MAX)
+        return refuse_name(p, index, " would always be over 2^62");
+    p->made.length_max = most < LINTEL_LENGTH_MAX ? most : LINTEL_LENGTH_MAX;
     return LINTEL_OK;
 }
 
 static int check_whole(struct parser *p)
 {
+    uint64_t least, most;
     int rc = LINTEL_OK;
 
     p->made.length = p->made.id = p->made.type = p->made.flags = p->made.version = -1;
@@ -558,6 +591,8 @@ static int check_whole(struct parser *p)
         if (named(p, i, "length")) {
             p->made.length = (int16_t)i;
             rc = check_length(p, i);
+        } else if (integer && !view->seen.constant && !range_of(p, view, &least, &most)) {
+            rc = refuse_name(p, i, " would always be below zero");
         } else if (named(p, i, "version") && view->seen.constant) {
             p->made.version = (int16_t)i;
         } else if (named(p, i, "id") && integer && !view->seen.constant && !view->seen.in_trailer) {

@@ -263,6 +263,8 @@ static int put_bytes(const struct source *s, const struct lintel_field *field, u
         return refuse(s->error, LINTEL_E_RANGE, view, " must be a byte string");
     if (value->size > field->size || (field->code == 'c' && value->size != 1))
         return refuse(s->error, LINTEL_E_RANGE, view, " has more or fewer bytes than its field");
+    if (value->as.bytes == NULL && value->size > 0)
+        return refuse(s->error, LINTEL_E_RANGE, view, " has bytes at NULL");
     if (value->size > 0)
         memcpy(out, value->as.bytes, value->size);
     return LINTEL_OK;

@@ -136,8 +136,6 @@ static int read_header(const struct lintel_assembler *a, struct lintel_header *h
 {
     int rc;
 
-    if (a->status < 0)
-        return a->status;
     if ((rc = lintel_header_read(a->layout, header, frame)) < 0)
         return rc;
     *more = 0;
@@ -226,7 +224,11 @@ int lintel_assembler_take(struct lintel_assembler *assembler, struct lintel_mess
     struct lintel_header header;
     int rc, more;
 
-    if (a == NULL || out == NULL || frame == NULL || a->inside || (a->open && a->in_pieces))
+    if (a == NULL || out == NULL || frame == NULL)
+        return LINTEL_E_USAGE;
+    if (a->status < 0)
+        return a->status;
+    if (a->inside || (a->open && a->in_pieces))
         return LINTEL_E_USAGE;
     if ((rc = read_header(a, &header, &more, frame)) < 0)
         return rc;
@@ -301,7 +303,11 @@ int lintel_assembler_take_piece(struct lintel_assembler *assembler,
     struct lintel_header header;
     int rc, more;
 
-    if (a == NULL || out == NULL || piece == NULL || (a->open && !a->in_pieces))
+    if (a == NULL || out == NULL || piece == NULL)
+        return LINTEL_E_USAGE;
+    if (a->status < 0)
+        return a->status;
+    if (a->open && !a->in_pieces)
         return LINTEL_E_USAGE;
     memset(&frame, 0, sizeof frame);
     frame.header = piece->header;
