@@ -291,7 +291,7 @@ static double hand_stream(enum kind kind, size_t size)
         put = writev(fd, parts, 2);
         if (put < (ssize_t)sizeof header)
             bench_fail("writev");
-        write_all(fd, payload + put - sizeof header, size + sizeof header - (size_t)put);
+        write_all(fd, payload + (put - (ssize_t)sizeof header), size + sizeof header - (size_t)put);
     }
     read_all(fd, payload, 1);
     (void)close(fd);

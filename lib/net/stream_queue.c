@@ -83,6 +83,7 @@ int lintelp_queue_reserve(struct lintelp_queue *queue, size_t size, size_t refs)
         if (array == NULL)
             return LINTEL_E_NOMEM;
         queue->bytes = array;
+        queue->plain_end = plain_end(queue);
     }
     if (queue->run_tail == queue->run_capacity) {
         array = make_room(queue, queue->runs, sizeof *queue->runs, &queue->run_head,
@@ -188,6 +189,7 @@ static void reset(struct lintelp_queue *queue)
     queue->head = queue->tail = queue->before = queue->referred = queue->begun = 0;
     queue->ref_head = queue->ref_tail = queue->run_head = queue->run_tail = 0;
     queue->last = NULL;
+    queue->earlier = 0;
     queue->plain_end = plain_end(queue);
 }
 
@@ -211,17 +213,8 @@ static void advance(struct lintelp_queue *queue, size_t size)
     queue->head += size;
 }
 
-uint64_t lintelp_queue_frames(const struct lintelp_queue *queue)
-{
-    uint64_t frames = 0;
-
-    for (size_t i = queue->run_head; i < queue->run_tail; i++)
-        frames += queue->runs[i].count;
-    return frames;
-}
-
-/* So many frames of a run end within so many bytes from its begin on; few runs are longer than
- * one frame where sizes vary, and those need no division. */
+/* So many frames of a run end within so many bytes from its begin on. Where sizes vary, most runs
+ * are of one frame, which needs no division. */
 static size_t fit(const struct lintelp_run *run, size_t size)
 {
     size_t count;
@@ -261,6 +254,7 @@ uint64_t lintelp_queue_written(struct lintelp_queue *queue, size_t size)
         size_t count = fit(run, queue->begun);
         queue->begun -= count * run->size;
         run->count -= count;
+        queue->earlier -= run != queue->last ? count : 0;
         whole += count;
         if (run->count > 0)
             return whole;

@@ -39,6 +39,7 @@ struct lintelp_queue {
     struct lintelp_run *runs;
     struct lintelp_run *last; /* of the runs; NULL: there is none */
     size_t run_head, run_tail, run_capacity;
+    uint64_t earlier;                 /* frames of the runs before the last */
     size_t begun;                     /* bytes of the first frame that are written */
     uint64_t lost_frames, lost_bytes; /* dropped unwritten, after a failure */
 };
@@ -56,7 +57,7 @@ static inline size_t lintelp_queue_size(const struct lintelp_queue *queue)
     return queue->tail - queue->head + queue->referred;
 }
 
-/* Append `size` bytes that were put at bytes + tail, the end of a frame, a payload by reference. */
+/* Append `size` bytes that were put at bytes + tail. */
 static inline void lintelp_queue_put(struct lintelp_queue *queue, size_t size)
 {
     queue->tail += size;
@@ -64,7 +65,8 @@ static inline void lintelp_queue_put(struct lintelp_queue *queue, size_t size)
         queue->plain_end = queue->tail;
 }
 
-/* Returns 1, or 0 and nothing has changed: there is no room for one more run. */
+/* The end of a frame of that size. Returns 1, or 0 and nothing has changed: there is no room for
+ * one more run, which lintelp_queue_reserve() makes. */
 static inline int lintelp_queue_try_frame(struct lintelp_queue *queue, size_t size)
 {
     struct lintelp_run *last = queue->last;
@@ -75,16 +77,19 @@ static inline int lintelp_queue_try_frame(struct lintelp_queue *queue, size_t si
     }
     if (queue->run_tail == queue->run_capacity)
         return 0;
+    queue->earlier += last != NULL ? last->count : 0;
     queue->last = &queue->runs[queue->run_tail++];
     *queue->last = (struct lintelp_run){size, 1};
     return 1;
 }
 
+/* The same where room was made for it. */
 static inline void lintelp_queue_end_frame(struct lintelp_queue *queue, size_t size)
 {
     (void)lintelp_queue_try_frame(queue, size);
 }
 
+/* Append a payload by reference. */
 void lintelp_queue_put_ref(struct lintelp_queue *queue, const void *payload, size_t size,
                            lintel_release *release, void *user);
 
@@ -96,7 +101,10 @@ size_t lintelp_queue_own(struct lintelp_queue *queue, const void *payload, void 
 size_t lintelp_queue_parts(const struct lintelp_queue *queue, struct iovec *out, size_t most);
 
 /* Frames that are queued, the one that is begun to be written among them. */
-uint64_t lintelp_queue_frames(const struct lintelp_queue *queue);
+static inline uint64_t lintelp_queue_frames(const struct lintelp_queue *queue)
+{
+    return queue->earlier + (queue->last != NULL ? queue->last->count : 0);
+}
 
 /* Bytes of the first frames, as far as they end within `most` bytes. */
 size_t lintelp_queue_whole(const struct lintelp_queue *queue, size_t most);

@@ -438,11 +438,12 @@ static inline int send_plainly(struct lintel_stream *s, const struct lintel_head
                                const void *payload, size_t size)
 {
     struct lintelp_queue *q = &s->work->queue;
-    uint8_t *at = q->bytes + q->tail;
     size_t wire = LINTEL_HEADER_SIZE + size;
+    uint8_t *at;
 
     if (wire > q->plain_end - q->tail || !is_plain(header) || !lintelp_queue_try_frame(q, wire))
         return 0;
+    at = q->bytes + q->tail;
     q->tail += wire;
     s->counters.payloads_copied += size;
     prefetch_to_write(at);
