@@ -34,7 +34,7 @@ enum call {
     RENEW,
     FAILING,
     FEED_LONG,
-    NEXT_TOO
+    PIECES
 };
 
 struct model {
@@ -187,6 +187,10 @@ static void call_filled(struct model *m, const uint8_t *bytes, size_t size)
 {
     if (size > STREAM_MAX - m->size)
         size = 0;
+    if (m->error.status != LINTEL_OK) {
+        came_back(m, lintel_decoder_filled(m->decoder, size));
+        return;
+    }
     if (size <= m->lent && size > 0)
         memcpy(m->space, bytes, size);
     if (size > m->lent) {
@@ -241,6 +245,33 @@ static void call_piece(struct model *m)
     CHECK(piece.last || m->inside > 0);
 }
 
+static void call_pieces(struct model *m, int capacity)
+{
+    struct lintel_piece pieces[BATCH_MAX];
+    int rc = lintel_decoder_next_pieces(m->decoder, pieces, capacity);
+
+    CHECK(rc <= 0 || rc <= capacity);
+    if (capacity < 1) {
+        CHECK(rc == LINTEL_E_USAGE);
+        return;
+    }
+    came_back(m, rc);
+    for (int i = 0; i < rc; i++) {
+        CHECK(pieces[i].position == m->inside);
+        hold_piece(m, &pieces[i]);
+        m->inside = pieces[i].last ? 0 : pieces[i].position + pieces[i].size;
+    }
+}
+
+static void call_end(struct model *m)
+{
+    int rc = lintel_decoder_end(m->decoder);
+
+    CHECK(rc == m->error.status);
+    if (rc == LINTEL_OK)
+        m->lent = 0;
+}
+
 static void call_rest(struct model *m)
 {
     struct lintel_part parts[2];
@@ -282,7 +313,11 @@ static void call_trim(struct model *m)
 static void call_ask(const struct model *m)
 {
     struct lintel_error error;
+    uint64_t begun;
 
+    CHECK(lintel_decoder_begun(m->decoder, &begun) == (begun > 0));
+    CHECK(lintel_decoder_memory(m->decoder) / 2 <= m->options.max_memory ||
+          m->options.max_memory == 0);
     CHECK(lintel_decoder_need(m->decoder) > 0);
     CHECK(lintel_decoder_unread(m->decoder) <= m->size);
     CHECK(lintel_decoder_layout(m->decoder) == m->options.layout);
@@ -306,7 +341,8 @@ static void call_with_nulls(struct model *m)
     CHECK(lintel_decoder_space(m->decoder, NULL, &size) == LINTEL_E_USAGE);
     CHECK(lintel_decoder_space(m->decoder, &space, NULL) == LINTEL_E_USAGE);
     CHECK(lintel_decoder_filled(NULL, 0) == LINTEL_E_USAGE);
-    CHECK(lintel_decoder_filled(m->decoder, SIZE_MAX) == LINTEL_E_USAGE);
+    CHECK(lintel_decoder_filled(m->decoder, SIZE_MAX) ==
+          (m->error.status != LINTEL_OK ? m->error.status : LINTEL_E_USAGE));
     CHECK(lintel_decoder_end(NULL) == LINTEL_E_USAGE);
     CHECK(lintel_decoder_next(NULL, &frame) == LINTEL_E_USAGE);
     CHECK(lintel_decoder_next(m->decoder, NULL) == LINTEL_E_USAGE);
@@ -315,6 +351,9 @@ static void call_with_nulls(struct model *m)
     CHECK(lintel_decoder_next_batch(m->decoder, &frame, -1) == LINTEL_E_USAGE);
     CHECK(lintel_decoder_next_piece(NULL, &piece) == LINTEL_E_USAGE);
     CHECK(lintel_decoder_next_piece(m->decoder, NULL) == LINTEL_E_USAGE);
+    CHECK(lintel_decoder_next_pieces(NULL, &piece, 1) == LINTEL_E_USAGE);
+    CHECK(lintel_decoder_next_pieces(m->decoder, NULL, 1) == LINTEL_E_USAGE);
+    CHECK(lintel_decoder_begun(NULL, NULL) == 0);
     CHECK(lintel_decoder_rest(NULL, parts) == LINTEL_E_USAGE);
     CHECK(lintel_decoder_rest(m->decoder, NULL) == LINTEL_E_USAGE);
     CHECK(lintel_decoder_need(NULL) > 0 && lintel_decoder_offset(NULL) == 0);
@@ -366,8 +405,10 @@ static void call(struct model *m, struct input *in, uint8_t byte)
         call_filled(m, bytes, size);
         break;
     case NEXT:
-    case NEXT_TOO:
         call_next(m);
+        break;
+    case PIECES:
+        call_pieces(m, byte >> 4);
         break;
     case BATCH:
         call_batch(m, byte >> 4);
@@ -385,7 +426,7 @@ static void call(struct model *m, struct input *in, uint8_t byte)
         call_reset(m);
         break;
     case END:
-        CHECK(lintel_decoder_end(m->decoder) == LINTEL_OK);
+        call_end(m);
         break;
     case ASK:
         call_ask(m);

@@ -1,6 +1,6 @@
 /*
  * The decoder against the step: any layout, limit, budget and failing memory, any way to cut the
- * stream, fed or in place, frames one by one, in batches and in pieces, mixed.
+ * stream, fed or in place, frames one by one, in batches, in pieces and in batches of them, mixed.
  *
  *     input:  a layout, the options, the number of script bytes, the script, the stream
  *
@@ -83,6 +83,7 @@ enum taking { BY_FRAME, BY_BATCH, BY_PIECE, BY_TURNS };
 
 struct run {
     const struct story *story;
+    uint64_t budget; /* 0: none */
     struct lintel_decoder *decoder;
     struct memory *memory;
     int exact; /* memory neither fails nor is bounded: the end must be the same, too */
@@ -167,7 +168,7 @@ static void take_piece(struct run *run, const struct lintel_piece *piece)
 static int take(struct run *run, enum taking how)
 {
     struct lintel_frame frames[BATCH_MAX];
-    struct lintel_piece piece;
+    struct lintel_piece pieces[3];
     int capacity = how == BY_FRAME ? 1 : 3 + (int)(run->next % (BATCH_MAX - 2));
     int rc;
 
@@ -176,10 +177,12 @@ static int take(struct run *run, enum taking how)
         CHECK(lintel_decoder_rest(run->decoder, (struct lintel_part[2]){{0}}) == LINTEL_E_USAGE);
     }
     if (run->inside || how == BY_PIECE || (how == BY_TURNS && run->next % 2 == 1)) {
-        rc = lintel_decoder_next_piece(run->decoder, &piece);
-        CHECK(rc <= 1);
-        if (rc == 1)
-            take_piece(run, &piece);
+        capacity = 1 + (int)(run->fed % 3);
+        rc = run->fed % 4 == 3 ? lintel_decoder_next_piece(run->decoder, pieces)
+                               : lintel_decoder_next_pieces(run->decoder, pieces, capacity);
+        CHECK(rc <= capacity);
+        for (int i = 0; i < rc; i++)
+            take_piece(run, &pieces[i]);
         return rc;
     }
     rc = how == BY_FRAME ? lintel_decoder_next(run->decoder, frames)
@@ -219,6 +222,9 @@ static void check_sticky(struct run *run, int status)
     CHECK(lintel_decoder_next(run->decoder, &frame) == status);
     CHECK(lintel_decoder_next_batch(run->decoder, &frame, 1) == status);
     CHECK(lintel_decoder_next_piece(run->decoder, &piece) == status);
+    CHECK(lintel_decoder_next_pieces(run->decoder, &piece, 1) == status);
+    CHECK(lintel_decoder_filled(run->decoder, 0) == status);
+    CHECK(lintel_decoder_end(run->decoder) == status);
     CHECK(lintel_decoder_feed(run->decoder, "", 0) == status);
     CHECK(lintel_decoder_space(run->decoder, &space, &size) == status);
     lintel_decoder_error(run->decoder, &again);
@@ -239,9 +245,29 @@ static int may_try_again(struct run *run, int rc)
     return error.status == LINTEL_OK;
 }
 
+/* The frame that is next needs more than the budget, if it is known how much that is. */
+static void check_over_budget(const struct run *run)
+{
+    const struct lintelp_judgement *j = &run->story->frames[run->next];
+
+    CHECK(run->budget > 0);
+    if (run->next < run->story->count)
+        CHECK(j->header_size + j->length + j->trailer_size > run->budget);
+}
+
+/* Law 2: within the budget; within twice of it while views live. */
+static void check_memory(const struct run *run, unsigned times)
+{
+    CHECK(run->budget == 0 || lintel_decoder_memory(run->decoder) / times <= run->budget);
+}
+
 static void check_boundary(struct run *run)
 {
+    uint64_t begun;
+
     CHECK(lintel_decoder_need(run->decoder) > 0);
+    CHECK(lintel_decoder_begun(run->decoder, &begun) == (begun > 0));
+    CHECK(run->inside || begun >= lintel_decoder_unread(run->decoder));
     if (!run->inside && lintel_decoder_skipped(run->decoder) == run->story->skipped)
         CHECK(lintel_decoder_offset(run->decoder) + lintel_decoder_unread(run->decoder) <=
               run->fed);
@@ -325,7 +351,9 @@ static int do_turn(struct run *run, struct script *script)
         return rc;
     run->fed += size;
     run->owed = size < owed ? owed - size : 0;
+    check_memory(run, 1);
     rc = drain(run, how, turn >= 0x80);
+    check_memory(run, 2);
     if (rc < 0)
         return rc;
     check_boundary(run);
@@ -351,7 +379,7 @@ static int do_all(struct run *run, struct script *script)
 static struct lintel_error play(const struct story *story, struct lintel_decoder_options *options,
                                 struct memory *memory, struct script *script)
 {
-    struct run run = {.story = story, .memory = memory};
+    struct run run = {.story = story, .memory = memory, .budget = options->max_memory};
     int rc;
 
     options->allocator = &memory->allocator;
@@ -366,7 +394,7 @@ static struct lintel_error play(const struct story *story, struct lintel_decoder
         CHECK(rc == story->status && run.next == story->count);
         CHECK(lintel_decoder_skipped(run.decoder) == story->skipped);
     } else {
-        CHECK(options->max_memory > 0);
+        check_over_budget(&run);
     }
     if (story->error.status != LINTEL_OK && memory->failures == 0 && rc != LINTEL_E_NOMEM)
         CHECK(same_error(&run.error, &story->error));

@@ -88,8 +88,12 @@ struct lintel_value input_value(struct input *in)
     int64_t integer;
     size_t size;
     const uint8_t *bytes;
+    uint8_t kind;
 
-    switch (input_byte(in) & 3) {
+    kind = input_byte(in);
+    if (kind == 0xFF)
+        return lintel_text(NULL); /* a byte at NULL */
+    switch (kind & 3) {
     case 0:
         return lintel_uint(input_number(in));
     case 1:

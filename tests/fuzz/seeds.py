@@ -63,6 +63,21 @@ def frame_seeds(name, layout, wire, _):
     yield name + '-encode', layout + b'\n\x01' + wire
 
 
+def message_seeds():
+    """Messages in frames and in pieces; kinds of frames: message.c, make_frame()."""
+    frame, piece, ask, end, renew = b'\x00', b'\x03', b'\x05', b'\x07', b'\x0f'
+    for limits in (b'\x00\x00', b'\x02\x02', b'\xff\x0f'):
+        name = '%02x-%02x' % tuple(limits)
+        # MORE 7 bytes, PING 3, MORE 9, the last 5; then one that ends early.
+        for way, call in (('frames', frame), ('pieces', piece)):
+            rest = b'\xff' if call == piece else b''
+            frames = [call + header + rest for header in (b'\x01\x07', b'\x07\x03', b'\x01\x09', b'\x00\x05')]
+            yield '%s-%s' % (way, name), limits + ask.join(frames) + frames[0] + ask + end + frames[0] + renew + frames[3]
+        yield 'split-' + name, limits + piece + b'\x01\x07\x03' + frame + piece + b'\x04' + piece + b'\x00\x05\x05'
+        yield 'mixed-' + name, limits + frame + b'\x01\x07' + frame + b'\x11\x07' + ask + frame + b'\x00\x01'
+        yield 'failing-' + name, limits + b'\x26' + 4 * (frame + b'\x01\x80') + frame + b'\x00\x80'
+
+
 def sealed_seeds():
     """What becomes of a session on its way, in each pattern, mode and side: sealed.c, change()."""
     steps = {
@@ -104,6 +119,8 @@ def main():
     for index, line in enumerate(read(os.path.join(proto, 'vectors'), 'refused.txt').splitlines()):
         if line and line[0] != '#':
             write(folder, 'layout', 'refused-%d' % index, line.partition(' ')[2].encode())
+    for name, data in message_seeds():
+        write(folder, 'message', name, data)
     for name, data in sealed_seeds():
         write(folder, 'handshake', name, data)
         write(folder, 'record', name, data)
