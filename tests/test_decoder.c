@@ -600,7 +600,9 @@ static void decoder_takes_runs_of_every_layout(void **state)
         size_t middle, header = lintel_layout_header_max(layout), runs = 0;
         for (size_t j = 0; j < COUNT(lengths) * COUNT(mores); j++)
             if (put_frames(layout, &wire, lengths[j / 3], mores[j % 3], &middle)) {
-                compare_runs(name, layout, &wire);
+                /* Cut anywhere, where looking at whole words might go over the end. */
+                for (size_t cut = 0; cut < 20 && cut < wire.size; cut++)
+                    compare_runs(name, layout, &(struct bytes){wire.data, wire.size - cut});
                 runs++;
             }
         assert_true(runs >= COUNT(lengths));

@@ -160,7 +160,7 @@ static LINTELP_APART struct lintel_frame *take_equals_of(const struct lintelp_pl
     uint64_t mask = plan->mask << plan->shift;
     size_t reach = plan->span; /* so many bytes are looked at */
     struct like like = {{plan->check[0].offset, plan->length_at},
-                        {plan->check[0].bits, lintelp_load8(first.header + plan->length_at, 0)},
+                        {plan->check[0].bits, 0},
                         {plan->check[0].mask, 0}};
 
     if (plan->varint > 0 && varint < sizeof mask) {
@@ -171,6 +171,7 @@ static LINTELP_APART struct lintel_frame *take_equals_of(const struct lintelp_pl
         reach = step;
     if (mask == 0 || plan->checks > 1 || (size_t)(end - bytes) < reach)
         return to;
+    like.bits[1] = lintelp_load8(first.header + plan->length_at, 0);
     like.mask[1] = lintelp_load8((const uint8_t *)&mask, plan->swap);
     first.header += step;
     first.payload += step;
