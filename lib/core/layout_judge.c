@@ -269,23 +269,27 @@ static void plan_length(const struct lintel_layout *layout, struct lintelp_plan 
     plan->raw_max = lintelp_view_is_signed(view) ? view->mask >> 1 : plan->mask;
 }
 
-/* The length is a varint at the end of the header, and nothing else is one. */
-static void plan_varint(const struct lintel_layout *layout, struct lintelp_plan *plan)
+/* Whether the length is a varint at the end of the header, and nothing else is one. */
+static int ends_in_varint(const struct lintel_layout *layout)
 {
     const struct lintelp_view *view = &layout->views[layout->length];
     const struct lintel_field *field = &layout->fields[view->seen.field];
 
     for (size_t i = 0; i < layout->field_count; i++)
         if (layout->fields[i].code == 'v' && &layout->fields[i] != field)
-            return;
-    if (view->seen.field + 1u != layout->header_fields || view->ops || field->views > 1)
-        return;
+            return 0;
+    return view->seen.field + 1u == layout->header_fields && !view->ops && field->views == 1;
+}
+
+static void plan_varint(const struct lintel_layout *layout, struct lintelp_plan *plan)
+{
+    const struct lintel_field *field = &layout->fields[layout->views[layout->length].seen.field];
+
     plan->length_at = (uint16_t)field->offset;
     plan->swap = BIG_IS_SWAPPED ? 0 : 1; /* the varint's first byte is the word's lowest */
     plan->varint = (uint8_t)field->size;
     plan->factor = 1;
     plan->raw_max = UINT64_MAX;
-    plan->usable = 1;
 }
 
 void lintelp_layout_plan(struct lintel_layout *layout)
@@ -299,13 +303,14 @@ void lintelp_layout_plan(struct lintel_layout *layout)
     layout->type_slot = slot_of(layout, layout->type);
     layout->flags_slot = slot_of(layout, layout->flags);
     layout->length_slot = slot_of(layout, layout->length);
+    if (layout->varints && !ends_in_varint(layout))
+        return;
     plan->span = (uint16_t)(layout->header_min > 8 ? layout->header_min : 8);
     if (!fixed_bytes(layout, mask, bits) || !plan_checks(plan, mask, bits))
         return;
-    if (layout->varints) {
+    if (layout->varints)
         plan_varint(layout, plan);
-        return;
-    }
-    plan_length(layout, plan);
+    else
+        plan_length(layout, plan);
     plan->usable = 1;
 }

@@ -255,7 +255,11 @@ static void call_pieces(struct model *m, int capacity)
         CHECK(rc == LINTEL_E_USAGE);
         return;
     }
-    came_back(m, rc);
+    /* Behind the pieces may stand an error, which the next call says. */
+    if (rc > 0)
+        lintel_decoder_error(m->decoder, &m->error);
+    else
+        came_back(m, rc);
     for (int i = 0; i < rc; i++) {
         CHECK(pieces[i].position == m->inside);
         hold_piece(m, &pieces[i]);

@@ -173,7 +173,11 @@ static int take(struct run *run, enum taking how)
     int rc;
 
     if (run->inside) {
-        CHECK(lintel_decoder_next(run->decoder, frames) == LINTEL_E_USAGE);
+        struct lintel_error error;
+        /* Pieces that came together may stand before an error, which the decoder is in then. */
+        lintel_decoder_error(run->decoder, &error);
+        CHECK(lintel_decoder_next(run->decoder, frames) ==
+              (error.status != LINTEL_OK ? error.status : LINTEL_E_USAGE));
         CHECK(lintel_decoder_rest(run->decoder, (struct lintel_part[2]){{0}}) == LINTEL_E_USAGE);
     }
     if (run->inside || how == BY_PIECE || (how == BY_TURNS && run->next % 2 == 1)) {
