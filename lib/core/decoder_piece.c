@@ -7,10 +7,17 @@
 #include "core/internal.h"
 
 /* Pieces show the header in own storage, so that it may not move when the trailer comes out of the
- * same feed: room for it is made before the first of them. */
+ * same feed: room for it is made before the first of them. Within the budget: a trailer may be
+ * shorter than the longest. */
 static int reserve_trailer(struct lintel_decoder *d)
 {
-    return d->at < d->size ? lintelp_decoder_make_room(d, d->layout->trailer_max) : LINTEL_OK;
+    size_t used = d->end - d->begin, size = d->layout->trailer_max;
+
+    if (d->at == d->size)
+        return LINTEL_OK;
+    if (size > d->max_memory - used)
+        size = (size_t)(d->max_memory - used);
+    return lintelp_decoder_make_room(d, size);
 }
 
 static int begin_pieces(struct lintel_decoder *d, const struct lintelp_judgement *j)
