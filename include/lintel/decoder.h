@@ -36,7 +36,7 @@ struct lintel_decoder_options {
     uint64_t max_frame;  /* payload bytes; 0: LINTEL_FRAME_LIMIT, or what the length can carry */
     uint64_t max_memory; /* bytes of storage for what is unfinished, our own; 0: what one frame of
                             max_frame needs, and 256 KiB. While views live, as much again may hold
-                            those. */
+                            those of frames, and twice as much those of pieces. */
     enum lintel_over_limit over_limit;
 };
 #define LINTEL_DECODER_OPTIONS_INIT                                               \

@@ -320,7 +320,7 @@ static void call_ask(const struct model *m)
     uint64_t begun;
 
     CHECK(lintel_decoder_begun(m->decoder, &begun) == (begun > 0));
-    CHECK(lintel_decoder_memory(m->decoder) / 2 <= m->options.max_memory ||
+    CHECK(lintel_decoder_memory(m->decoder) / 3 <= m->options.max_memory ||
           m->options.max_memory == 0);
     CHECK(lintel_decoder_need(m->decoder) > 0);
     CHECK(lintel_decoder_unread(m->decoder) <= m->size);

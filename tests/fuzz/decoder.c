@@ -249,17 +249,18 @@ static int may_try_again(struct run *run, int rc)
     return error.status == LINTEL_OK;
 }
 
-/* The frame that is next needs more than the budget, if it is known how much that is. */
+/* The frame at the front needs more than the budget, unless it is one to be skipped or to be cut.
+ */
 static void check_over_budget(const struct run *run)
 {
     const struct lintelp_judgement *j = &run->story->frames[run->next];
 
     CHECK(run->budget > 0);
-    if (run->next < run->story->count)
+    if (run->next < run->story->count && j->need == lintel_decoder_offset(run->decoder))
         CHECK(j->header_size + j->length + j->trailer_size > run->budget);
 }
 
-/* Law 2: within the budget; within twice of it while views live. */
+/* Law 2: within the budget, as often as blocks may hold views. */
 static void check_memory(const struct run *run, unsigned times)
 {
     CHECK(run->budget == 0 || lintel_decoder_memory(run->decoder) / times <= run->budget);
@@ -357,7 +358,7 @@ static int do_turn(struct run *run, struct script *script)
     run->owed = size < owed ? owed - size : 0;
     check_memory(run, 1);
     rc = drain(run, how, turn >= 0x80);
-    check_memory(run, 2);
+    check_memory(run, 3);
     if (rc < 0)
         return rc;
     check_boundary(run);
