@@ -533,8 +533,8 @@ int lintel_decoder_begun(const struct lintel_decoder *decoder, uint64_t *size)
     if (decoder != NULL && decoder->skip > 0)
         whole = decoder->skip;
     if (decoder != NULL && decoder->given_header > 0)
-        whole = decoder->given_header + decoder->given_length +
-                lintelp_trailer_least(decoder->layout);
+        whole =
+            decoder->given_header + decoder->given_length + lintelp_trailer_least(decoder->layout);
     if (size != NULL)
         *size = whole;
     return whole > 0;
