@@ -206,10 +206,11 @@ LINTEL_API LINTEL_MUST_USE int lintel_unpack_targets(const struct lintel_target 
  *
  *     lintel_pack(void *out, size_t capacity, struct lintel_error *error, const char *format, ...)
  *
- * An argument is of any integer type (_Bool and char too), float, double, char * or const char *
- * (a text without its NUL), void * (for `P`), or struct lintel_value (for bytes). Any other type
- * does not compile. A char, or any integer from -128 to 255, will do for `c`. Arguments are
- * evaluated once; nothing is allocated; error may be NULL.
+ * An argument is of any integer type (_Bool and char too; a bit-field as +field, since not every
+ * compiler selects by it), float, double, char * or const char * (a text without its NUL), void *
+ * (for `P`), or struct lintel_value (for bytes). Any other type does not compile. A char, or any
+ * integer from -128 to 255, will do for `c`. Arguments are evaluated once; nothing is allocated;
+ * error may be NULL.
  *
  * Returns  as lintel_format_new() and lintel_format_pack()
  */

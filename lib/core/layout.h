@@ -70,6 +70,14 @@ struct lintelp_plan {
     } check[4];
 };
 
+/*
+ * Once it is made, and nothing changes it then:
+ * - 0 <= length < view_count, and that view is an integer of the header that is not constant
+ * - header_fields <= field_count; the views of a field are views[first_view .. first_view + views)
+ * - header_min <= header_max <= LINTEL_HEADER_MAX, and equal but for varints; trailers as well
+ * - length_max <= LINTEL_LENGTH_MAX
+ * - plan.usable: each of its loads ends within plan.span bytes, a varint within header_max
+ */
 struct lintel_layout {
     const struct lintel_allocator *allocator;
     const char *text;

@@ -112,6 +112,10 @@ struct lintelp_pair {
     uint32_t kinds[2];
 };
 
+/*
+ * Once it is made, and nothing changes it then: the sizes of the items, with their padding, come to
+ * size, and their values to count; a plan covers the same bytes, in windows that end within size.
+ */
 struct lintel_format {
     _Alignas(uint64_t) const struct lintel_allocator *allocator; /* fields follow the struct */
     size_t size;
