@@ -29,8 +29,7 @@ enum quick { SLOW, QUICK, QUICK_LINTEL };
  * Between calls:
  * - begin <= end <= capacity <= max_memory, at <= size
  * - lent <= capacity - end, and 0 unless at == size
- * - drip > 0: begin < end, at == size, drip - 1 bytes fit behind end, and need wants more than
- * those
+ * - drip > 0: begin < end, at == size; drip - 1 bytes fit behind end, and do not meet need
  * - given_header > 0: the header is at begin, begin + given_header + given <= end,
  *   given_left <= given_length, and skip is 0
  * - skip > 0: 0 < skip_left <= skip, and nothing is unread
