@@ -241,6 +241,10 @@ static void decoder_says_what_where_and_against_which_limit(void **state)
     expect_error("lintel", "544c0100000000000000000000000000", 0, LINTEL_E_MISMATCH, 0,
                  "frame at byte 0: magic is 0x544C, not 0x4C54 (in the other byte order it would "
                  "be right)");
+    expect_error("!d:real=-3 B:length *", "0000000000000000 00", 0, LINTEL_E_MISMATCH, 0,
+                 "frame at byte 0: real is not -3");
+    expect_error("!4s:mark='ab01' B:length *", "31306261 00", 0, LINTEL_E_MISMATCH, 0,
+                 "frame at byte 0: mark is \"10ba\", not \"ab01\" (the bytes read \"10ba\")");
     expect_error("u16", "0500 6869206969", 0, LINTEL_E_TRUNCATED, 0,
                  "frame at byte 0: the stream ended after 7 of 1282 bytes (in the other byte order "
                  "it would be 5)");

@@ -30,8 +30,6 @@ static void tell_value(struct lintelp_text *text, const struct lintelp_view *vie
         lintelp_text_quote(text, value->as.bytes, value->size < 20 ? value->size : 20);
     else if (value->kind == LINTEL_INT)
         lintelp_text_i64(text, value->as.i);
-    else if (value->kind == LINTEL_FLOAT)
-        lintelp_text_str(text, "another number");
     else
         tell_number(text, view, value->as.u);
 }
@@ -66,15 +64,16 @@ static int hint_bytes(struct lintelp_text *text, const uint8_t *bytes, size_t si
     return 1;
 }
 
-/* The word of an integer with its bytes the other way round. Returns 0 where it has no two. */
+/* The word of an integer with its bytes the other way round. Returns 0 where it is none of two. */
 static int swapped_word(const struct lintel_layout *layout, int index, const uint8_t *bytes,
                         size_t have, uint64_t *word)
 {
     const struct lintelp_view *view = &layout->views[index];
+    const char code = view->seen.code;
     struct lintel_value value;
     uint8_t swapped[8];
 
-    if (view->seen.code == 'v' || view->seen.size < 2 || view->seen.size > 8 || view->mask == 0 ||
+    if (code == 'v' || code == 'f' || code == 'd' || view->bytes != NULL || view->seen.size < 2 ||
         !lintelp_layout_peek(layout, (size_t)index, bytes, have, &value, word))
         return 0;
     lintelp_store(swapped, view->seen.size, layout->little, *word);
@@ -104,8 +103,7 @@ static void hint_constant_order(struct lintelp_text *text, const struct lintel_l
     const struct lintelp_view *view = &layout->views[index];
     uint64_t word;
 
-    if (view->bytes == NULL && swapped_word(layout, index, bytes, have, &word) &&
-        ((word ^ view->bits) & view->mask) == 0)
+    if (swapped_word(layout, index, bytes, have, &word) && ((word ^ view->bits) & view->mask) == 0)
         lintelp_text_str(text, " (in the other byte order it would be right)");
 }
 
@@ -122,6 +120,12 @@ static void tell_constant(struct lintelp_text *text, const struct lintel_layout 
         !lintel_layout_constant(layout, (size_t)index, &wanted))
         return;
     lintelp_text_str(text, view->seen.name);
+    if (found.kind == LINTEL_FLOAT) {
+        lintelp_text_str(text, " is not ");
+        for (size_t i = 0; i < view->written_size; i++)
+            lintelp_text_char(text, view->written[i]);
+        return;
+    }
     lintelp_text_str(text, status == LINTEL_E_VERSION ? " " : " is ");
     tell_value(text, view, &found);
     lintelp_text_str(text, status == LINTEL_E_VERSION ? ", this side speaks " : ", not ");

@@ -591,7 +591,8 @@ static int check_whole(struct parser *p)
         if (named(p, i, "length")) {
             p->made.length = (int16_t)i;
             rc = check_length(p, i);
-        } else if (integer && !view->seen.constant && !range_of(p, view, &least, &most)) {
+        } else if (integer && view->ops && !view->seen.constant &&
+                   !range_of(p, view, &least, &most)) {
             rc = refuse_name(p, i, " would always be below zero");
         } else if (named(p, i, "version") && view->seen.constant) {
             p->made.version = (int16_t)i;
