@@ -128,7 +128,7 @@ static void layout_new_takes_the_fullest(void **state)
         "!B:length-6,a=6 *",
         "!Q:length,a&0xb000000000000000=0 *",
         "!h:a-5,b=5 B:length *",
-        "!b:a,b&0x80=0x80 B:length *",
+        "!B:a-5,b=4 b:c,d=-1 B:length *",
         "!I:length B:a+9223372036854775807 *",
     };
     (void)state;

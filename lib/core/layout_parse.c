@@ -578,7 +578,6 @@ static int check_length(struct parser *p, size_t index)
 
 static int check_whole(struct parser *p)
 {
-    uint64_t least, most;
     int rc = LINTEL_OK;
 
     p->made.length = p->made.id = p->made.type = p->made.flags = p->made.version = -1;
@@ -591,9 +590,6 @@ static int check_whole(struct parser *p)
         if (named(p, i, "length")) {
             p->made.length = (int16_t)i;
             rc = check_length(p, i);
-        } else if (integer && view->ops && !view->seen.constant &&
-                   !range_of(p, view, &least, &most)) {
-            rc = refuse_name(p, i, " would always be below zero");
         } else if (named(p, i, "version") && view->seen.constant) {
             p->made.version = (int16_t)i;
         } else if (named(p, i, "id") && integer && !view->seen.constant && !view->seen.in_trailer) {

@@ -117,16 +117,28 @@ class View:
             raise Unsendable('%s: no field holds %d' % (self.name, value))
         return word
 
-    def greatest(self):
-        """The greatest value that the view can read; None where there is none."""
+    def reach(self):
+        """The least and the greatest value that it can read beside the constants of its field; None
+        where there is none."""
         low = high = total = 0
         for step in self.sums:
             total += step
             low, high = min(low, total), max(high, total)
-        most = self.field.mask() >> 1 if self.is_signed() else self.own() >> (self.shift or 0)
-        factor = self.factor or 1
-        top = min(most, (WORD_MAX - high) // factor) * factor
-        return top + total if top + low >= 0 else None
+        free, fixed = self.own(), 0
+        for view in self.field.views:
+            if view.constant is not None:
+                free &= ~view.own()
+                fixed |= view.bits(view.constant) & view.own() & self.own()
+        if self.is_signed():
+            sign = self.field.mask() + 1 >> 1
+            if fixed & sign:
+                return None
+            free &= ~sign
+        factor, shift = self.factor or 1, self.shift or 0
+        top = min((free | fixed) >> shift, (WORD_MAX - high) // factor) * factor
+        if top + low < 0:
+            return None
+        return max(0, (fixed >> shift) * factor + total), top + total
 
     def bits_of_nothing(self):
         """The bits of a view that nobody gives: those of 0, where it can be 0."""
@@ -313,7 +325,8 @@ class Layout:
         if self.length is None:
             self._fail('no view is named length', self.star)
         if (self.length.field in self.trailer or self.length.field.code not in INTEGERS
-                or self.length.constant is not None or self.length.greatest() is None):
+                or self.length.constant is not None or self.length.reach() is None
+                or self.length.reach()[0] > LENGTH_MAX):
             self._fail('not a length', self.length.column - 1)
 
     def views(self):
@@ -324,7 +337,7 @@ class Layout:
 
     def length_max(self):
         """The most payload bytes that the length can carry."""
-        return min(self.length.greatest(), LENGTH_MAX)
+        return min(self.length.reach()[1], LENGTH_MAX)
 
     def limit(self, wanted=None):
         """The limit of a frame: the one asked for, or the default cut to what the length carries."""
