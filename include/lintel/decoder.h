@@ -87,8 +87,8 @@ LINTEL_API LINTEL_MUST_USE int lintel_decoder_feed(struct lintel_decoder *decode
  * Ask for room to receive into, in place of lintel_decoder_feed(): the bytes are then where the
  * frame is put together, and are not copied again. Ends the life of all earlier views.
  *
- * Lends    *space, *size bytes, until the next call of feed, space, filled, end, trim, reset or
- * free Returns  LINTEL_OK, *size is at least 1; of a large frame it is no more than what is missing
+ * Lends    *space, *size bytes, until the next feed, space, filled, end, trim, reset or free
+ * Returns  LINTEL_OK, *size is at least 1; of a large frame it is no more than what is missing
  *          LINTEL_E_NOMEM  out of memory, and the decoder is as it was; or over max_memory, and it
  *                          stays there
  *          LINTEL_E_USAGE  as in lintel_decoder_feed()

@@ -51,7 +51,7 @@ static inline struct lintel_frame *take_equals(const struct like *like, const ui
                                                const struct lintel_frame *full)
 {
     const size_t step = first.header_size + first.length + first.trailer_size;
-    const uint32_t word = lintelp_load4(bytes - step);
+    const uint32_t word = like == NULL ? lintelp_load4(bytes - step) : 0;
     const uint32_t fourth = like == NULL ? lintelp_load4(bytes - step + 12) : 0;
 #if defined(__GNUC__) && UINTPTR_MAX == UINT64_MAX
     typedef uint64_t pair __attribute__((vector_size(16)));
@@ -209,6 +209,7 @@ static LINTELP_APART int scan_planned(struct lintel_decoder *d, const uint8_t *b
     return (int)(to - out);
 }
 
+/* The same for one frame. */
 static LINTELP_APART int scan_one_planned(struct lintel_decoder *d, struct lintel_frame *out)
 {
     const uint8_t *p = d->piece + d->at;
