@@ -237,7 +237,7 @@ ends 0
 # ---- a connection that goes takes its commands with it ------------------------------------------
 mkfifo pids
 exec 3<>pids
-serve -H "exec:exec 2>/dev/null; sleep 1000 & echo \$! >'$work/pids'; wait" "unix://$work/s"
+serve --drain-timeout 60 -H "exec:exec 2>/dev/null; sleep 1000 & echo \$! >'$work/pids'; wait" "unix://$work/s"
 "$LINTEL" call "$endpoint" x >out 2>err &
 caller=$!
 take pids
@@ -254,14 +254,14 @@ take pids
 second=$line
 kill "$server"
 run 1 call "$endpoint" 'nobody listens any more'
-kill "$server"
+wait_until "kill $server 2>/dev/null; ! runs $server" "the second signal does not cut it" # one at once is the first
 ends 1
 gone "$second"
 wait "$caller" && die "the caller got a reply" || :
 
 # ---- drain: what was read is answered -----------------------------------------------------------
 mkfifo gate begun
-serve -H "exec:echo here >'$work/begun'; cat '$work/gate'" "unix://$work/s"
+serve --drain-timeout 60 -H "exec:echo here >'$work/begun'; cat '$work/gate'" "unix://$work/s"
 $bounded "$LINTEL" call "$endpoint" x >out 2>err &
 caller=$!
 take begun
