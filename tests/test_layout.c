@@ -595,6 +595,53 @@ static void layout_put_refuses_what_does_not_fit(void **state)
         expect_header("!B:flags,reserved&0xf0=0 B:length *", three, 3, 0, LINTEL_E_RANGE,
                       "reserved is constant");
     }
+
+    /* Nor bring another out of the range in which it is read: what is written can be read. */
+    {
+        struct lintel_value three[3] = {lintel_uint(6), lintel_uint(0), lintel_uint(0)};
+        expect_header("!B:a,b-8 B:length *", three, 3, 0, LINTEL_OK, "0e00");
+        three[0] = lintel_uint(UINT64_MAX);
+        three[1] = lintel_uint(5);
+        expect_header("!Q:a,b+5 B:length *", three, 3, 0, LINTEL_E_RANGE,
+                      "b is out of range with the bits of all views");
+        three[0] = lintel_uint(UINT64_MAX - 5);
+        expect_header("!Q:a,b+5 B:length *", three, 3, 0, LINTEL_OK, "fffffffffffffffa00");
+    }
+}
+
+/* Put the header HEX again, read under TEXT, with another length. */
+static void expect_like(const char *text, const char *hex, uint64_t length, int status,
+                        const char *want)
+{
+    struct lintel_layout *layout = make_layout(text);
+    struct bytes header = from_hex(hex), wire = from_hex(status == LINTEL_OK ? want : "");
+    struct lintel_frame frame = {.header = header.data, .header_size = (uint32_t)header.size};
+    uint8_t out[LINTEL_HEADER_MAX];
+    struct lintel_error error;
+    size_t size;
+
+    assert_int_equal(lintel_layout_put_like(layout, out, sizeof out, &size, &frame, length, &error),
+                     status);
+    if (status == LINTEL_OK) {
+        assert_int_equal(size, wire.size);
+        assert_memory_equal(out, wire.data, size);
+    } else
+        assert_non_null(strstr(error.text, want));
+    free(header.data);
+    free(wire.data);
+    lintel_layout_free(layout);
+}
+
+static void layout_puts_another_length_only_where_it_can_be_read(void **state)
+{
+    (void)state;
+    expect_like("!H:length&0xfff,flags>>12 *", "1005", 7, LINTEL_OK, "1007");
+    expect_like("!B:length,kind&0xf0=0x20 *", "21", 0x2F, LINTEL_OK, "2f");
+    expect_like("!B:length,kind&0xf0=0x20 *", "21", 0x30, LINTEL_E_RANGE, "kind is constant");
+    expect_like("!B:length,rest-8 *", "09", 8, LINTEL_OK, "08");
+    expect_like("!B:length,rest-8 *", "09", 7, LINTEL_E_RANGE, "rest is out of range");
+    expect_like("!B:length,all *", "09", 256, LINTEL_E_TOO_LARGE, "length 256");
+    expect_like("!H:length *", "09", 9, LINTEL_E_MALFORMED, "not this layout's");
 }
 
 static void layout_refuses_bytes_at_null(void **state)
@@ -675,6 +722,7 @@ int main(void)
         cmocka_unit_test(varint_is_exact),
         cmocka_unit_test(layout_writes_what_it_reads),
         cmocka_unit_test(layout_put_refuses_what_does_not_fit),
+        cmocka_unit_test(layout_puts_another_length_only_where_it_can_be_read),
         cmocka_unit_test(layout_refuses_bytes_at_null),
         cmocka_unit_test(layout_reads_and_writes_any_nan),
         cmocka_unit_test(layout_reads_only_its_own_frames),

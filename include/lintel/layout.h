@@ -197,11 +197,13 @@ LINTEL_API LINTEL_MUST_USE int lintel_layout_read_one(const struct lintel_layout
 /*
  * Write the header of a frame with a payload of so many bytes: constants and the length are filled
  * in, the other views are taken from values, one per view in order. values may be NULL (all 0);
- * what stands in it for a constant view or the length is ignored.
+ * what stands in it for a constant view or the length is ignored. Views that share a field are
+ * or-ed together; a decoder can read what is written.
  *
  * Returns  LINTEL_OK, *size is the bytes written
- *          LINTEL_E_RANGE      a value does not fit its view, or is of the wrong kind; the text
- *                              names the view
+ *          LINTEL_E_RANGE      a value does not fit its view, or is of the wrong kind, or brings
+ *                              the length, a constant or another view of its field out of range;
+ *                              the text names the view
  *          LINTEL_E_TOO_LARGE  the length is more than this layout can carry
  *          LINTEL_E_SPACE      capacity is too small; LINTEL_HEADER_MAX is always enough
  *          LINTEL_E_COUNT      count is not the number of views

@@ -208,12 +208,32 @@ struct source {
     struct lintel_error *error;
 };
 
-/* The word of a field that views share: all or-ed together, and constants and length still right.
- */
+/* A word that is to be written: constants and length are right in it, and other views in range. */
+static int check_word(const struct source *s, const struct lintel_field *field, uint64_t word)
+{
+    const struct lintel_layout *l = s->layout;
+    uint64_t back;
+
+    for (int i = field->first_view; i < field->first_view + field->views; i++) {
+        const struct lintelp_view *view = &l->views[i];
+        if (view->seen.constant && ((word ^ view->bits) & view->mask) != 0)
+            return refuse(s->error, LINTEL_E_RANGE, view,
+                          " is constant, and another view's bits "
+                          "are in it");
+        if (i == l->length && (lintelp_view_compute(view, word, &back) < 0 || back != s->length))
+            return refuse(s->error, LINTEL_E_RANGE, view, " is changed by another view's bits");
+        if (view->fallible && lintelp_view_compute(view, word, &back) < 0)
+            return refuse(s->error, LINTEL_E_RANGE, view,
+                          " is out of range with the bits of all views");
+    }
+    return LINTEL_OK;
+}
+
+/* The word of a field that views share: all or-ed together. */
 static int field_word(const struct source *s, const struct lintel_field *field, uint64_t *word)
 {
     const struct lintel_layout *l = s->layout;
-    uint64_t bits, back;
+    uint64_t bits;
     int rc = LINTEL_OK;
 
     *word = 0;
@@ -230,16 +250,7 @@ static int field_word(const struct source *s, const struct lintel_field *field, 
             return rc;
         *word |= bits;
     }
-    for (int i = field->first_view; i < field->first_view + field->views; i++) {
-        const struct lintelp_view *view = &l->views[i];
-        if (view->seen.constant && ((*word ^ view->bits) & view->mask) != 0)
-            return refuse(s->error, LINTEL_E_RANGE, view,
-                          " is constant, and another view's bits "
-                          "are in it");
-        if (i == l->length && (lintelp_view_compute(view, *word, &back) < 0 || back != s->length))
-            return refuse(s->error, LINTEL_E_RANGE, view, " is changed by another view's bits");
-    }
-    return LINTEL_OK;
+    return check_word(s, field, *word);
 }
 
 static int put_bytes(const struct source *s, const struct lintel_field *field, uint8_t *out)
@@ -367,14 +378,15 @@ static int put_length(const struct source *s, const struct lintelp_walk *w, uint
 {
     const struct lintelp_view *view = &s->layout->views[s->layout->length];
     uint8_t bytes[10];
-    uint64_t bits, back;
+    uint64_t bits;
     int rc = length_bits(view, s->length, &bits, s->error);
 
+    if (rc == LINTEL_OK) {
+        bits |= w->word & ~view->mask;
+        rc = check_word(s, &s->layout->fields[w->field], bits);
+    }
     if (rc < 0)
         return rc;
-    bits |= w->word & ~view->mask;
-    if (lintelp_view_compute(view, bits, &back) < 0 || back != s->length)
-        return refuse(s->error, LINTEL_E_RANGE, view, " is changed by another view's bits");
     *size = view->seen.size;
     if (view->seen.code == 'v')
         *size = lintelp_varint_put(bytes, bits);

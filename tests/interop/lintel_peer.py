@@ -429,6 +429,11 @@ def put_word(layout, field, values):
     for view, value in fixed:
         if not view.reads(word, value):
             raise Unsendable('%s: another view of its word disturbs it' % view.name)
+    for view in field.views:
+        try:
+            view.value(word)
+        except Fault:
+            raise Unsendable('%s: no reader would take it' % view.name) from None
     return word
 
 
