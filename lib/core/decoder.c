@@ -78,7 +78,8 @@ int lintel_decoder_new(struct lintel_decoder **out, const struct lintel_decoder_
     memset(d, 0, sizeof *d);
     d->layout = layout;
     d->allocator = o->allocator;
-    d->piece = nothing;
+    d->piece = d->base = nothing;
+    d->edge = &d->at;
     d->limit = o->max_frame;
     if (d->limit == 0)
         d->limit = most < LINTEL_FRAME_LIMIT ? most : LINTEL_FRAME_LIMIT;
@@ -195,6 +196,7 @@ void lintel_decoder_reset(struct lintel_decoder *d)
     d->begin = d->end = d->lent = 0;
     d->piece = nothing;
     d->at = d->size = d->given = 0;
+    d->window = 0;
     d->given_header = 0;
     d->given_left = 0;
     d->offset = d->need = d->skip = d->skip_left = d->skipped = 0;
@@ -231,6 +233,7 @@ static inline void begin_feed(struct lintel_decoder *d)
     if (d->retired != NULL)
         reclaim(d);
     d->live = 0;
+    d->window = 0;
     if (d->given > 0)
         drop_given(d);
     if (d->begin == d->end)
@@ -350,6 +353,7 @@ static inline void feed_piece(struct lintel_decoder *d, const uint8_t *bytes, si
     d->piece = bytes != NULL ? bytes : nothing;
     d->at = 0;
     d->size = size;
+    lintelp_decoder_open(d);
 }
 
 /* Some of it may go behind what is there. */

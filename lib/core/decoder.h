@@ -33,6 +33,9 @@ enum quick { SLOW, QUICK, QUICK_LINTEL };
  * - given_header > 0: the header is at begin, begin + given_header + given <= end,
  *   given_left <= given_length, and skip is 0
  * - skip > 0: 0 < skip_left <= skip, and nothing is unread
+ * - *edge < window, it is open: the frame at the front begins at base + *edge; status is LINTEL_OK,
+ *   quick is not SLOW, skip, drip and given_header are 0. Either edge is &at, base is piece, window
+ *   is size, and begin == end; or edge is &begin, base is own, window is end, and live is 1
  * - status < 0: only reset() changes it; lack of memory is not noted there
  */
 struct lintel_decoder {
@@ -56,6 +59,10 @@ struct lintel_decoder {
     struct lintelp_block *retired, *spare;
     const uint8_t *piece; /* never NULL */
     size_t at, size;      /* at <= size */
+    /* The window: what the short way may look at with nothing to be asked before. */
+    const uint8_t *base;
+    size_t *edge;
+    size_t window;
     size_t drip;     /* not 0: the last feed was put behind what is there, the frame needs more, and
                         one byte less than this may come before the step looks again */
     uint64_t offset; /* of the frame at the front */
@@ -132,13 +139,12 @@ static inline uint32_t lintelp_load4(const uint8_t *bytes)
     return word;
 }
 
-/* Whether a header of lintel's own layout needs no second look, but for its length: magic, version,
- * reserved flags and CONTROL, then ERROR without REPLY. */
+/* Whether a header of lintel's own layout needs no second look, but for its length: magic and
+ * version are right, and there is no flag but REPLY and MORE. */
 static inline int lintelp_is_plain(const uint8_t *p)
 {
-    return (lintelp_load8(p, 0) & MEMORY_ORDER(UINT64_C(0xFFFFFFF800000000))) ==
-               MEMORY_ORDER(UINT64_C(0x4C54010000000000)) &&
-           (p[3] & 3) != LINTEL_ERROR;
+    return (lintelp_load8(p, 0) & MEMORY_ORDER(UINT64_C(0xFFFFFFFA00000000))) ==
+           MEMORY_ORDER(UINT64_C(0x4C54010000000000));
 }
 
 /* The length in it. */
@@ -205,6 +211,23 @@ static inline enum lintelp_verdict lintelp_decoder_judge(const struct lintel_dec
 }
 
 /* ---- what the parts call --------------------------------------------------------------------- */
+
+/* Open the window, which is closed, after a feed or a frame, if the short way may be tried on the
+ * frame at the front. One that was begun before this feed does not lie whole in own storage. */
+static inline void lintelp_decoder_open(struct lintel_decoder *d)
+{
+    if (d->quick == SLOW || d->skip > 0)
+        return;
+    if (d->begin == d->end) {
+        d->base = d->piece;
+        d->edge = &d->at;
+        d->window = d->size;
+    } else if (d->live) {
+        d->base = d->own;
+        d->edge = &d->begin;
+        d->window = d->end;
+    }
+}
 
 /* What the step says is bad: the error; or 2, and the frame is passed over, if the caller chose so.
  */

@@ -22,6 +22,12 @@ static inline void view(struct lintel_frame *out, const uint8_t *bytes, size_t h
     out->offset = offset;
 }
 
+/* A place as a number, to which any length can be added. */
+static inline uint64_t address(const uint8_t *bytes)
+{
+    return (uint64_t)(uintptr_t)bytes;
+}
+
 /* What the header of a frame has in common with the one before it, in two words of eight bytes. */
 struct like {
     size_t at[2];
@@ -53,6 +59,10 @@ static inline struct lintel_frame *take_equals(const struct like *like, const ui
     const size_t step = first.header_size + first.length + first.trailer_size;
     const uint32_t word = like == NULL ? lintelp_load4(bytes - step) : 0;
     const uint32_t fourth = like == NULL ? lintelp_load4(bytes - step + 12) : 0;
+    const size_t room = (size_t)(last - bytes) / step + 1;
+
+    if (room < (size_t)(full - to))
+        full = to + room;
 #if defined(__GNUC__) && UINTPTR_MAX == UINT64_MAX
     typedef uint64_t pair __attribute__((vector_size(16)));
     pair pairs[3];
@@ -60,7 +70,7 @@ static inline struct lintel_frame *take_equals(const struct like *like, const ui
 
     _Static_assert(sizeof first == sizeof pairs, "a view is three pairs");
     memcpy(pairs, &first, sizeof pairs);
-    while (to < full && bytes <= last && is_like(like, bytes, word, fourth)) {
+    while (to < full && is_like(like, bytes, word, fourth)) {
         memcpy(to, &pairs[0], 16);
         memcpy((char *)to + 16, &pairs[1], 16);
         memcpy((char *)to + 32, &pairs[2], 16);
@@ -71,7 +81,7 @@ static inline struct lintel_frame *take_equals(const struct like *like, const ui
         to++;
     }
 #else
-    while (to < full && bytes <= last && is_like(like, bytes, word, fourth)) {
+    while (to < full && is_like(like, bytes, word, fourth)) {
         *to++ = first;
         bytes += step;
         first.header += step;
@@ -101,49 +111,45 @@ take_equals_of_lintel(const uint8_t *bytes, const uint8_t *end, uint64_t length,
 static LINTELP_APART int scan_lintel(struct lintel_decoder *d, const uint8_t *bytes, size_t size,
                                      size_t *at, struct lintel_frame *out, int capacity)
 {
-    const uint8_t *const start = bytes + *at, *const end = bytes + size;
     const struct lintel_frame *const full = out + capacity;
-    const uint64_t limit = d->raw_span, offset = d->offset;
-    const uint8_t *p = start;
+    const uint8_t *const end = bytes + size;
+    const uint8_t *p = bytes + *at, *last;
+    const uint64_t limit = d->raw_span, shift = d->offset - address(p);
     struct lintel_frame *to = out;
-    uint64_t last = UINT64_MAX;
+    uint64_t before = UINT64_MAX;
 
-    while (to < full && end - p >= LINTEL_HEADER_SIZE) {
-        const uint8_t *payload = p + LINTEL_HEADER_SIZE;
+    if (size - *at < LINTEL_HEADER_SIZE)
+        return 0;
+    last = end - LINTEL_HEADER_SIZE; /* where a header may begin */
+    do {
         uint64_t length = lintelp_length(p);
-        if (!lintelp_is_plain(p) || length > limit || length > (size_t)(end - payload))
+        if (!lintelp_is_plain(p) || length > limit ||
+            address(p) + LINTEL_HEADER_SIZE + length > address(end))
             break;
-        view(to++, p, LINTEL_HEADER_SIZE, length, 0, offset + (size_t)(p - start));
-        p = payload + length;
-        if (length == last && (uint64_t)(end - p) >= LINTEL_HEADER_SIZE + length) {
-            to = take_equals_of_lintel(p, end, length, offset + (size_t)(p - start), to, full);
+        view(to++, p, LINTEL_HEADER_SIZE, length, 0, shift + address(p));
+        p += LINTEL_HEADER_SIZE + (size_t)length;
+        if (length == before && (uint64_t)(end - p) >= LINTEL_HEADER_SIZE + length) {
+            to = take_equals_of_lintel(p, end, length, shift + address(p), to, full);
             p = to[-1].trailer;
         }
-        last = length;
-    }
-    d->offset = offset + (size_t)(p - start);
-    *at += (size_t)(p - start);
+        before = length;
+    } while (to < full && p <= last);
+    d->offset = shift + address(p);
+    *at = (size_t)(p - bytes);
     return (int)(to - out);
 }
 
-/* The same for one frame, where speculation would only cost. */
-static inline int scan_one_lintel(struct lintel_decoder *d, struct lintel_frame *out)
+/* The same for one frame in the window, where speculation would only cost. */
+static inline int scan_one_lintel(struct lintel_decoder *d, size_t left, struct lintel_frame *out)
 {
-    size_t left = d->size - d->at;
-    const uint8_t *p;
-    uint64_t length;
+    const uint8_t *p = d->base + *d->edge;
+    uint64_t length = lintelp_length(p);
 
-    if (left < LINTEL_HEADER_SIZE)
-        return 0;
-    p = d->piece + d->at;
-    if (!lintelp_is_plain(p))
-        return 0;
-    length = lintelp_length(p);
-    if (length > d->raw_span || length > left - LINTEL_HEADER_SIZE)
+    if (!lintelp_is_plain(p) || length > d->raw_span || length > left - LINTEL_HEADER_SIZE)
         return 0;
     view(out, p, LINTEL_HEADER_SIZE, length, 0, d->offset);
-    d->at += LINTEL_HEADER_SIZE + (size_t)length;
     d->offset += LINTEL_HEADER_SIZE + length;
+    *d->edge += LINTEL_HEADER_SIZE + (size_t)length;
     return 1;
 }
 
@@ -210,27 +216,31 @@ static LINTELP_APART int scan_planned(struct lintel_decoder *d, const uint8_t *b
 }
 
 /* The same for one frame. */
-static LINTELP_APART int scan_one_planned(struct lintel_decoder *d, struct lintel_frame *out)
+static int scan_one_planned(struct lintel_decoder *d, size_t left, struct lintel_frame *out)
 {
-    const uint8_t *p = d->piece + d->at;
-    size_t left = d->size - d->at, header, trailer = d->layout->trailer_min;
+    const uint8_t *p = d->base + *d->edge;
+    size_t header, trailer = d->layout->trailer_min;
     uint64_t length;
 
     if (!lintelp_decoder_measure(d, p, left, &header, &length) || length > left - header ||
         trailer > left - header - length)
         return 0;
     view(out, p, header, length, trailer, d->offset);
-    d->at += header + (size_t)length + trailer;
     d->offset += header + length + trailer;
+    *d->edge += header + (size_t)length + trailer;
     return 1;
 }
 
-static int scan_run(struct lintel_decoder *d, const uint8_t *bytes, size_t size, size_t *at,
-                    struct lintel_frame *out, int capacity)
+/* What the window shows. It is closed where that is less than there is room for: what comes next
+ * needs a second look. */
+static inline int scan_window(struct lintel_decoder *d, struct lintel_frame *out, int capacity)
 {
-    if (d->quick == QUICK_LINTEL)
-        return scan_lintel(d, bytes, size, at, out, capacity);
-    return scan_planned(d, bytes, size, at, out, capacity);
+    int n = d->quick == QUICK_LINTEL ? scan_lintel(d, d->base, d->window, d->edge, out, capacity)
+                                     : scan_planned(d, d->base, d->window, d->edge, out, capacity);
+
+    if (n < capacity)
+        d->window = 0;
+    return n;
 }
 
 /* ---- frames out: step by step ---------------------------------------------------------------- */
@@ -314,6 +324,19 @@ static int next_in_piece(struct lintel_decoder *d, struct lintel_frame *out)
     return lintelp_decoder_wants(d, j.need);
 }
 
+/* What own storage has of the frame at its front. Where more is needed than a header of lintel's
+ * own, the header was judged when that was said. */
+static inline enum lintelp_verdict judge_own(const struct lintel_decoder *d,
+                                             struct lintelp_judgement *j, size_t have)
+{
+    if (!d->layout->lintel || d->need <= LINTEL_HEADER_SIZE)
+        return lintelp_decoder_judge(d, j, d->own + d->begin, have);
+    j->header_size = LINTEL_HEADER_SIZE;
+    j->length = d->need - LINTEL_HEADER_SIZE;
+    j->trailer_size = 0;
+    return LINTELP_FRAME;
+}
+
 /* The frame at the front begins in own storage. Returns as next, or 2: look again. */
 static int next_in_own(struct lintel_decoder *d, struct lintel_frame *out)
 {
@@ -329,7 +352,7 @@ static int next_in_own(struct lintel_decoder *d, struct lintel_frame *out)
     if (d->need > have)
         return d->ended ? lintelp_decoder_finish(d, d->own + d->begin, have, d->need)
                         : lintelp_decoder_wants(d, d->need);
-    switch (lintelp_decoder_judge(d, &j, d->own + d->begin, have)) {
+    switch (judge_own(d, &j, have)) {
     case LINTELP_FRAME:
         lintelp_decoder_give(d, out, d->own + d->begin, &j);
         d->begin += out->header_size + out->length + out->trailer_size;
@@ -364,46 +387,61 @@ static int next(struct lintel_decoder *d, struct lintel_frame *out)
     return rc;
 }
 
+/* With a closed window. */
+static LINTELP_APART int next_behind(struct lintel_decoder *d, struct lintel_frame *out,
+                                     int capacity)
+{
+    int rc;
+
+    if (d->status < 0)
+        return d->status;
+    if (d->given_header > 0)
+        return LINTEL_E_USAGE;
+    rc = next(d, out);
+    if (rc != 1)
+        return rc;
+    lintelp_decoder_open(d);
+    if (capacity == 1 || *d->edge >= d->window)
+        return 1;
+    return 1 + scan_window(d, out + 1, capacity - 1);
+}
+
+static LINTELP_APART int next_otherwise(struct lintel_decoder *d, struct lintel_frame *out)
+{
+    if (*d->edge < d->window && d->quick == QUICK && scan_one_planned(d, d->window - *d->edge, out))
+        return 1;
+    d->window = 0;
+    return next_behind(d, out, 1);
+}
+
 int lintel_decoder_next(struct lintel_decoder *decoder, struct lintel_frame *out)
 {
     struct lintel_decoder *d = decoder;
+    ptrdiff_t left;
 
     if (d == NULL || out == NULL)
         return LINTEL_E_USAGE;
-    if (d->drip > 0)
-        return 0;
-    if (d->status == LINTEL_OK && d->begin == d->end && d->quick != SLOW && d->skip == 0 &&
-        (d->quick == QUICK_LINTEL ? scan_one_lintel(d, out) : scan_one_planned(d, out)))
+    left = (ptrdiff_t)(d->window - *d->edge);
+    if (left >= LINTEL_HEADER_SIZE && d->quick == QUICK_LINTEL &&
+        scan_one_lintel(d, (size_t)left, out))
         return 1;
-    return lintel_decoder_next_batch(d, out, 1);
+    return d->drip > 0 ? 0 : next_otherwise(d, out);
 }
 
 int lintel_decoder_next_batch(struct lintel_decoder *decoder, struct lintel_frame *out,
                               int capacity)
 {
     struct lintel_decoder *d = decoder;
-    int n = 0;
-    int rc;
+    int n;
 
-    if (d == NULL || out == NULL || capacity < 1)
+    if (capacity <= 1)
+        return capacity == 1 ? lintel_decoder_next(d, out) : LINTEL_E_USAGE;
+    if (d == NULL || out == NULL)
         return LINTEL_E_USAGE;
-    if (d->status < 0)
-        return d->status;
-    if (d->given_header > 0)
-        return LINTEL_E_USAGE;
-    if (d->quick != SLOW && d->skip == 0) {
-        if (d->begin == d->end) {
-            if (d->at < d->size)
-                n = scan_run(d, d->piece, d->size, &d->at, out, capacity);
-        } else if (d->need == 0) {
-            n = scan_run(d, d->own, d->end, &d->begin, out, capacity);
-            d->live |= n > 0;
-        }
+    if (*d->edge < d->window) {
+        n = scan_window(d, out, capacity);
         if (n > 0)
             return n;
     }
-    rc = next(d, out);
-    if (rc != 1 || capacity == 1 || d->quick == SLOW || d->begin < d->end)
-        return rc;
-    return 1 + scan_run(d, d->piece, d->size, &d->at, out + 1, capacity - 1);
+    return next_behind(d, out, capacity);
 }

@@ -290,6 +290,7 @@ int lintel_decoder_next_piece(struct lintel_decoder *decoder, struct lintel_piec
 {
     if (decoder == NULL || out == NULL)
         return LINTEL_E_USAGE;
+    decoder->window = 0;
     return next_quickly(decoder, out);
 }
 
@@ -301,6 +302,7 @@ int lintel_decoder_next_pieces(struct lintel_decoder *decoder, struct lintel_pie
 
     if (decoder == NULL || out == NULL || capacity < 1)
         return LINTEL_E_USAGE;
+    decoder->window = 0;
     if (capacity > 1 && next_two(decoder, out) > 0)
         return 2;
     do {
