@@ -1135,6 +1135,63 @@ static void decoder_pieces_come_in_batches(void **state)
     lintel_layout_free(layout);
 }
 
+/* As if HEX was received into the decoder's own storage. */
+static void receive(struct lintel_decoder *decoder, const char *hex)
+{
+    struct bytes bytes = from_hex(hex);
+    size_t room;
+    void *space;
+
+    assert_int_equal(lintel_decoder_space(decoder, &space, &room), LINTEL_OK);
+    assert_true(room >= bytes.size);
+    memcpy(space, bytes.data, bytes.size);
+    assert_int_equal(lintel_decoder_filled(decoder, bytes.size), LINTEL_OK);
+    free(bytes.data);
+}
+
+/* A feed waits until what own storage can give was asked for, in the middle of a frame, too. */
+static void decoder_pieces_in_own_storage_come_before_a_feed(void **state)
+{
+    struct lintel_layout *layout = make_layout("B:length * 2v:end");
+    struct lintel_decoder_options options = options_of(layout, 0);
+    struct lintel_decoder *decoder;
+    struct lintel_frame frames[2];
+    struct lintel_piece piece;
+    (void)state;
+
+    assert_int_equal(lintel_decoder_new(&decoder, &options, NULL), LINTEL_OK);
+    receive(decoder, "03aa");
+    assert_int_equal(lintel_decoder_feed(decoder, "\xbb", 1), LINTEL_E_USAGE);
+    assert_int_equal(lintel_decoder_next_piece(decoder, &piece), 1);
+    receive(decoder, "bb");
+    assert_int_equal(lintel_decoder_feed(decoder, "\xcc", 1), LINTEL_E_USAGE);
+    assert_int_equal(lintel_decoder_unread(decoder), 1);
+    assert_int_equal(lintel_decoder_next_piece(decoder, &piece), 1);
+    assert_memory_equal(piece.bytes, "\xbb", 1);
+    receive(decoder, "cc80");
+    assert_int_equal(lintel_decoder_next_piece(decoder, &piece), 1);
+    assert_true(!piece.last && piece.position == 2);
+    assert_int_equal(lintel_decoder_next_piece(decoder, &piece), 0);
+    receive(decoder, "01 01dd00 02");
+    assert_int_equal(lintel_decoder_feed(decoder, "\xee", 1), LINTEL_E_USAGE);
+    assert_int_equal(lintel_decoder_next_piece(decoder, &piece), 1);
+    assert_true(piece.last && piece.trailer_size == 2);
+    assert_int_equal(lintel_decoder_feed(decoder, "\xee", 1), LINTEL_E_USAGE);
+    assert_int_equal(lintel_decoder_next_batch(decoder, frames, 2), 1);
+    assert_memory_equal(frames[0].payload, "\xdd", 1);
+    assert_int_equal(lintel_decoder_next_batch(decoder, frames, 2), 0);
+    assert_int_equal(lintel_decoder_feed(decoder, "\xee\xff\x80", 3), LINTEL_OK);
+    assert_int_equal(lintel_decoder_next_piece(decoder, &piece), 1);
+    assert_int_equal(piece.size, 2);
+    assert_int_equal(lintel_decoder_next_piece(decoder, &piece), 0);
+    assert_int_equal(lintel_decoder_feed(decoder, "\x01", 1), LINTEL_OK);
+    assert_int_equal(lintel_decoder_next_piece(decoder, &piece), 1);
+    assert_true(piece.last && piece.trailer_size == 2);
+    assert_int_equal(lintel_decoder_offset(decoder), 14);
+    lintel_decoder_free(decoder);
+    lintel_layout_free(layout);
+}
+
 /* A payload of many times the budget goes through, and next to nothing is stored. */
 static void decoder_pieces_need_no_memory(void **state)
 {
@@ -1358,6 +1415,7 @@ int main(void)
         cmocka_unit_test(decoder_pieces_join_to_the_same_frames),
         cmocka_unit_test(decoder_pieces_come_in_batches),
         cmocka_unit_test(decoder_batches_of_pieces_are_single_pieces),
+        cmocka_unit_test(decoder_pieces_in_own_storage_come_before_a_feed),
         cmocka_unit_test(decoder_pieces_need_no_memory),
         cmocka_unit_test(decoder_says_how_much_has_begun),
         cmocka_unit_test(decoder_answers_misuse_with_usage),

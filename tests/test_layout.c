@@ -603,7 +603,7 @@ static void layout_put_refuses_what_does_not_fit(void **state)
         three[0] = lintel_uint(UINT64_MAX);
         three[1] = lintel_uint(5);
         expect_header("!Q:a,b+5 B:length *", three, 3, 0, LINTEL_E_RANGE,
-                      "b is out of range with the bits of all views");
+                      "b would be out of range when read");
         three[0] = lintel_uint(UINT64_MAX - 5);
         expect_header("!Q:a,b+5 B:length *", three, 3, 0, LINTEL_OK, "fffffffffffffffa00");
     }
@@ -639,7 +639,7 @@ static void layout_puts_another_length_only_where_it_can_be_read(void **state)
     expect_like("!B:length,kind&0xf0=0x20 *", "21", 0x2F, LINTEL_OK, "2f");
     expect_like("!B:length,kind&0xf0=0x20 *", "21", 0x30, LINTEL_E_RANGE, "kind is constant");
     expect_like("!B:length,rest-8 *", "09", 8, LINTEL_OK, "08");
-    expect_like("!B:length,rest-8 *", "09", 7, LINTEL_E_RANGE, "rest is out of range");
+    expect_like("!B:length,rest-8 *", "09", 7, LINTEL_E_RANGE, "rest would be out of range");
     expect_like("!B:length,all *", "09", 256, LINTEL_E_TOO_LARGE, "length 256");
     expect_like("!H:length *", "09", 9, LINTEL_E_MALFORMED, "not this layout's");
 }

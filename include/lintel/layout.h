@@ -201,9 +201,9 @@ LINTEL_API LINTEL_MUST_USE int lintel_layout_read_one(const struct lintel_layout
  * or-ed together; a decoder can read what is written.
  *
  * Returns  LINTEL_OK, *size is the bytes written
- *          LINTEL_E_RANGE      a value does not fit its view, or is of the wrong kind, or brings
- *                              the length, a constant or another view of its field out of range;
- *                              the text names the view
+ *          LINTEL_E_RANGE      a value does not fit its view, or is of the wrong kind, or changes
+ *                              the length or a constant of its field, or a view would be out of
+ *                              range when read; the text names the view
  *          LINTEL_E_TOO_LARGE  the length is more than this layout can carry
  *          LINTEL_E_SPACE      capacity is too small; LINTEL_HEADER_MAX is always enough
  *          LINTEL_E_COUNT      count is not the number of views

@@ -86,6 +86,8 @@ int lintel_decoder_new(struct lintel_decoder **out, const struct lintel_decoder_
     d->max_memory = o->max_memory;
     if (d->max_memory == 0)
         d->max_memory = lintel_frame_size_max(layout, d->limit) + BUSY_CAPACITY;
+    if (d->max_memory > PTRDIFF_MAX)
+        d->max_memory = PTRDIFF_MAX; /* no block can be larger */
     d->over_limit = o->over_limit == LINTEL_OVER_LIMIT_SKIP;
     plan_span(d);
     *out = d;
@@ -336,12 +338,24 @@ static int may_space(const struct lintel_decoder *d)
     return d->at < d->size || d->ended ? LINTEL_E_USAGE : LINTEL_OK;
 }
 
-/* With frames in own storage that were not asked for, both it and a piece would have to be kept. */
+/* Of a frame that is given in pieces: whether own storage has more to give. */
+static int has_piece(const struct lintel_decoder *d)
+{
+    struct lintelp_judgement j = {.header_size = d->given_header, .length = d->given_length};
+    size_t before = d->begin + d->given_header + d->given;
+
+    return d->end > before &&
+           (d->given_left > 0 || lintelp_layout_judge_trailer(d->layout, &j, d->own + before,
+                                                              d->end - before) != LINTELP_MORE);
+}
+
+/* With bytes in own storage that were not asked for, both it and a piece would have to be kept. */
 static int may_feed(const struct lintel_decoder *d)
 {
     size_t have = d->end - d->begin;
 
-    if (have > 0 && d->need <= have && d->given_header == 0 && d->status == LINTEL_OK)
+    if (d->status == LINTEL_OK &&
+        (d->given_header > 0 ? has_piece(d) : have > 0 && d->need <= have))
         return LINTEL_E_USAGE;
     return may_space(d);
 }

@@ -140,16 +140,20 @@ static LINTELP_APART int scan_lintel(struct lintel_decoder *d, const uint8_t *by
 }
 
 /* The same for one frame in the window, where speculation would only cost. */
-static inline int scan_one_lintel(struct lintel_decoder *d, size_t left, struct lintel_frame *out)
+static inline int scan_one_lintel(struct lintel_decoder *d, struct lintel_frame *out)
 {
     const uint8_t *p = d->base + *d->edge;
-    uint64_t length = lintelp_length(p);
+    size_t payload = *d->edge + LINTEL_HEADER_SIZE;
+    uint64_t length;
 
-    if (!lintelp_is_plain(p) || length > d->raw_span || length > left - LINTEL_HEADER_SIZE)
+    if (payload > d->window || !lintelp_is_plain(p))
+        return 0;
+    length = lintelp_length(p);
+    if (length > d->raw_span || length > d->window - payload)
         return 0;
     view(out, p, LINTEL_HEADER_SIZE, length, 0, d->offset);
     d->offset += LINTEL_HEADER_SIZE + length;
-    *d->edge += LINTEL_HEADER_SIZE + (size_t)length;
+    *d->edge = payload + (size_t)length;
     return 1;
 }
 
@@ -387,7 +391,7 @@ static int next(struct lintel_decoder *d, struct lintel_frame *out)
     return rc;
 }
 
-/* With a closed window. */
+/* With a window that was closed: storage moves from under one that is only used up. */
 static LINTELP_APART int next_behind(struct lintel_decoder *d, struct lintel_frame *out,
                                      int capacity)
 {
@@ -417,13 +421,10 @@ static LINTELP_APART int next_otherwise(struct lintel_decoder *d, struct lintel_
 int lintel_decoder_next(struct lintel_decoder *decoder, struct lintel_frame *out)
 {
     struct lintel_decoder *d = decoder;
-    ptrdiff_t left;
 
     if (d == NULL || out == NULL)
         return LINTEL_E_USAGE;
-    left = (ptrdiff_t)(d->window - *d->edge);
-    if (left >= LINTEL_HEADER_SIZE && d->quick == QUICK_LINTEL &&
-        scan_one_lintel(d, (size_t)left, out))
+    if (d->quick == QUICK_LINTEL && scan_one_lintel(d, out))
         return 1;
     return d->drip > 0 ? 0 : next_otherwise(d, out);
 }
@@ -443,5 +444,6 @@ int lintel_decoder_next_batch(struct lintel_decoder *decoder, struct lintel_fram
         if (n > 0)
             return n;
     }
+    d->window = 0;
     return next_behind(d, out, capacity);
 }

@@ -223,8 +223,7 @@ static int check_word(const struct source *s, const struct lintel_field *field, 
         if (i == l->length && (lintelp_view_compute(view, word, &back) < 0 || back != s->length))
             return refuse(s->error, LINTEL_E_RANGE, view, " is changed by another view's bits");
         if (view->fallible && lintelp_view_compute(view, word, &back) < 0)
-            return refuse(s->error, LINTEL_E_RANGE, view,
-                          " is out of range with the bits of all views");
+            return refuse(s->error, LINTEL_E_RANGE, view, " would be out of range when read");
     }
     return LINTEL_OK;
 }
