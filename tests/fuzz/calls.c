@@ -47,6 +47,8 @@ struct model {
     uint8_t *space;
     size_t lent;
     uint64_t inside;           /* position in a frame that is given in pieces; 0: in none */
+    uint64_t front;            /* where the next frame begins, or later if some are passed over */
+    size_t wanted;             /* less than so many unread bytes give nothing: known by asking */
     struct lintel_error error; /* the decoder stays in it, where status is not 0 */
     struct {
         const uint8_t *bytes;
@@ -83,10 +85,29 @@ static void let_go(struct model *m)
     m->held_count = 0;
 }
 
+/* There was nothing to give. Of a frame it is known what is missing. */
+static void found_nothing(struct model *m)
+{
+    size_t unread = lintel_decoder_unread(m->decoder);
+    size_t missing = m->inside == 0 ? lintel_decoder_need(m->decoder) : 1;
+
+    m->wanted = missing < SIZE_MAX - unread ? unread + missing : SIZE_MAX;
+}
+
+/* Each frame begins where the one before it ended, but for those that are passed over. */
+static void expect_at(const struct model *m, uint64_t offset)
+{
+    CHECK(m->options.over_limit == LINTEL_OVER_LIMIT_SKIP ? offset >= m->front
+                                                          : offset == m->front);
+}
+
 static void hold_frame(struct model *m, const struct lintel_frame *frame)
 {
     uint64_t at = frame->offset;
 
+    expect_at(m, at);
+    m->front = at + frame->header_size + frame->length + frame->trailer_size;
+    m->wanted = 0;
     hold(m, frame->header, at, frame->header_size);
     hold(m, frame->payload, at + frame->header_size, frame->length);
     hold(m, frame->trailer, at + frame->header_size + frame->length, frame->trailer_size);
@@ -96,6 +117,12 @@ static void hold_piece(struct model *m, const struct lintel_piece *piece)
 {
     uint64_t at = piece->offset;
 
+    expect_at(m, at);
+    m->front = at;
+    if (piece->last)
+        m->front += piece->header_size + piece->length + piece->trailer_size;
+    /* How much of a trailer is there, and whether that is enough, is not known from outside. */
+    m->wanted = !piece->last && piece->position + piece->size == piece->length ? SIZE_MAX : 0;
     CHECK(piece->size <= piece->length - piece->position);
     CHECK(piece->last == (piece->trailer_size > 0 ||
                           (piece->last && piece->position + piece->size == piece->length)));
@@ -147,6 +174,7 @@ static void append(struct model *m, const uint8_t *bytes, size_t size)
 
 static void call_feed(struct model *m, const uint8_t *bytes, size_t size)
 {
+    size_t unread = lintel_decoder_unread(m->decoder);
     uint8_t *piece;
     int rc;
 
@@ -156,9 +184,11 @@ static void call_feed(struct model *m, const uint8_t *bytes, size_t size)
     rc = lintel_decoder_feed(m->decoder, piece, size);
     came_back(m, rc);
     if (rc < 0) {
+        CHECK(lintel_decoder_unread(m->decoder) == unread);
         free(piece);
         return;
     }
+    CHECK(unread < m->wanted || unread == 0);
     nothing_held(m);
     m->piece = piece;
     append(m, piece, size);
@@ -210,6 +240,8 @@ static void call_next(struct model *m)
 
     CHECK(rc <= 1 && (m->inside == 0 || rc < 0));
     came_back(m, rc);
+    if (rc == 0)
+        found_nothing(m);
     if (rc == 1)
         hold_frame(m, &frame);
 }
@@ -226,6 +258,8 @@ static void call_batch(struct model *m, int capacity)
     }
     CHECK(m->inside == 0 || rc < 0);
     came_back(m, rc);
+    if (rc == 0)
+        found_nothing(m);
     for (int i = 0; i < rc; i++)
         hold_frame(m, &frames[i]);
 }
@@ -237,6 +271,8 @@ static void call_piece(struct model *m)
 
     CHECK(rc <= 1);
     came_back(m, rc);
+    if (rc == 0)
+        found_nothing(m);
     if (rc != 1)
         return;
     CHECK(piece.position == m->inside);
@@ -265,6 +301,8 @@ static void call_pieces(struct model *m, int capacity)
         hold_piece(m, &pieces[i]);
         m->inside = pieces[i].last ? 0 : pieces[i].position + pieces[i].size;
     }
+    if (rc >= 0 && rc < capacity)
+        found_nothing(m);
 }
 
 static void call_end(struct model *m)
@@ -301,6 +339,8 @@ static void call_reset(struct model *m)
     nothing_held(m);
     m->size = 0;
     m->inside = 0;
+    m->front = 0;
+    m->wanted = 0;
     memset(&m->error, 0, sizeof m->error);
     CHECK(lintel_decoder_offset(m->decoder) == 0 && lintel_decoder_unread(m->decoder) == 0 &&
           lintel_decoder_skipped(m->decoder) == 0);
