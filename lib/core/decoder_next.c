@@ -391,7 +391,8 @@ static int next(struct lintel_decoder *d, struct lintel_frame *out)
     return rc;
 }
 
-/* With a window that was closed: storage moves from under one that is only used up. */
+/* Step by step, and from the next frame on through the window again. It is closed when this is
+ * called: storage may move, also from under one that is only used up. */
 static LINTELP_APART int next_behind(struct lintel_decoder *d, struct lintel_frame *out,
                                      int capacity)
 {
@@ -410,6 +411,7 @@ static LINTELP_APART int next_behind(struct lintel_decoder *d, struct lintel_fra
     return 1 + scan_window(d, out + 1, capacity - 1);
 }
 
+/* Where the shortest way, of one frame of lintel's own layout, does not go. */
 static LINTELP_APART int next_otherwise(struct lintel_decoder *d, struct lintel_frame *out)
 {
     if (*d->edge < d->window && d->quick == QUICK && scan_one_planned(d, d->window - *d->edge, out))
