@@ -605,7 +605,8 @@ static void decoder_takes_runs_of_every_layout(void **state)
         for (size_t j = 0; j < COUNT(lengths) * COUNT(mores); j++)
             if (put_frames(layout, &wire, lengths[j / 3], mores[j % 3], &middle)) {
                 /* Cut anywhere, where looking at whole words might go over the end. */
-                for (size_t cut = 0; cut < 20 && cut < wire.size; cut++)
+                size_t cuts = lengths[j / 3] == 8 ? 20 : 2;
+                for (size_t cut = 0; cut < cuts && cut < wire.size; cut++)
                     compare_runs(name, layout, &(struct bytes){wire.data, wire.size - cut});
                 runs++;
             }
