@@ -1140,13 +1140,8 @@ static void decoder_pieces_come_in_batches(void **state)
 static void receive(struct lintel_decoder *decoder, const char *hex)
 {
     struct bytes bytes = from_hex(hex);
-    size_t room;
-    void *space;
 
-    assert_int_equal(lintel_decoder_space(decoder, &space, &room), LINTEL_OK);
-    assert_true(room >= bytes.size);
-    memcpy(space, bytes.data, bytes.size);
-    assert_int_equal(lintel_decoder_filled(decoder, bytes.size), LINTEL_OK);
+    assert_int_equal(hand_in(decoder, bytes.data, bytes.size, 1), bytes.size);
     free(bytes.data);
 }
 

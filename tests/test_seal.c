@@ -1124,7 +1124,7 @@ static void records_of_all_sizes(int ik, enum lintel_seal_mode mode)
                     *down = record(talk.r, piece, sizes[i], 0);
         if (mode == LINTEL_SEAL_MAC)
             assert_memory_equal(up->bytes + 16, piece, sizes[i]);
-        else if (sizes[i] >= 15) /* fewer bytes are themselves again by chance, one in 256 times */
+        else if (sizes[i] >= 15) /* one byte is itself again once in 256 times */
             assert_memory_not_equal(up->bytes + 16, piece, sizes[i]);
         take_record(talk.r, up, piece, sizes[i], 0);
         take_record(talk.i, down, piece, sizes[i], 0);

@@ -74,7 +74,7 @@ void lintel_decoder_reset(struct lintel_decoder *decoder);
  * Hand in the next bytes of the stream. Ends the life of all earlier views.
  *
  * Returns  LINTEL_OK
- *          LINTEL_E_USAGE  bytes of an earlier feed are still unread (next has not said 0 since),
+ *          LINTEL_E_USAGE  bytes that came before are still unread (next has not said 0 since),
  *                          or the end was announced; nothing is changed
  *          LINTEL_E_...    the error that the decoder is in
  * Keeps    bytes until lintel_decoder_next() returns 0 or an error, and for as long as views of
@@ -91,7 +91,7 @@ LINTEL_API LINTEL_MUST_USE int lintel_decoder_feed(struct lintel_decoder *decode
  * Returns  LINTEL_OK, *size is at least 1; of a large frame it is no more than what is missing
  *          LINTEL_E_NOMEM  out of memory, and the decoder is as it was; or over max_memory, and it
  *                          stays there
- *          LINTEL_E_USAGE  as in lintel_decoder_feed()
+ *          LINTEL_E_USAGE  bytes of an earlier feed are still unread, or the end was announced
  *          LINTEL_E_...    the error that the decoder is in
  */
 LINTEL_API LINTEL_MUST_USE int lintel_decoder_space(struct lintel_decoder *decoder, void **space,

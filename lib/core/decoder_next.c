@@ -142,11 +142,14 @@ static LINTELP_APART int scan_lintel(struct lintel_decoder *d, const uint8_t *by
 /* The same for one frame in the window, where speculation would only cost. */
 static inline int scan_one_lintel(struct lintel_decoder *d, struct lintel_frame *out)
 {
-    const uint8_t *p = d->base + *d->edge;
     size_t payload = *d->edge + LINTEL_HEADER_SIZE;
+    const uint8_t *p;
     uint64_t length;
 
-    if (payload > d->window || !lintelp_is_plain(p))
+    if (payload > d->window)
+        return 0;
+    p = d->base + *d->edge;
+    if (!lintelp_is_plain(p))
         return 0;
     length = lintelp_length(p);
     if (length > d->raw_span || length > d->window - payload)
